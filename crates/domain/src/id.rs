@@ -110,6 +110,11 @@ typed_id!(
     LayerId, "layer"
 );
 
+typed_id!(
+    /// One event, as published on the bus.
+    EventId, "evt"
+);
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -25,14 +25,8 @@ pub enum GateResult {
 
 impl GateResult {
     /// All results, for tables.
-    pub const ALL: [GateResult; 6] = [
-        Self::Success,
-        Self::Failure,
-        Self::Error,
-        Self::Timeout,
-        Self::Cancellation,
-        Self::Skip,
-    ];
+    pub const ALL: [GateResult; 6] =
+        [Self::Success, Self::Failure, Self::Error, Self::Timeout, Self::Cancellation, Self::Skip];
 
     /// The stable name, as in JSON, tables and metrics.
     pub fn as_str(self) -> &'static str {
