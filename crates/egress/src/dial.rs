@@ -2,23 +2,15 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpStream, lookup_host};
-use tokio::sync::Semaphore;
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use crate::error::Error;
+use crate::lookup::Lookups;
 use crate::policy::{Judged, Policy};
 use crate::target::{Host, Target};
-
-/// How many lookups run at the same time. A lookup holds a thread until the resolver answers, even if nobody waits for it
-/// any more; a sandbox that asks for names of dead servers must not use up the threads of the whole process.
-const LOOKUPS: usize = 32;
-
-/// How many addresses of one name are tried.
-const ADDRESSES: usize = 16;
 
 /// How long one address has before the next is tried beside it (RFC 8305).
 const HEAD_START: Duration = Duration::from_millis(250);
@@ -27,12 +19,12 @@ const HEAD_START: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 pub(crate) struct Dialer {
     policy: Policy,
-    lookups: Arc<Semaphore>,
+    lookups: Lookups,
 }
 
 impl Dialer {
     pub(crate) fn new(policy: Policy) -> Self {
-        Self { policy, lookups: Arc::new(Semaphore::new(LOOKUPS)) }
+        Self { policy, lookups: Lookups::new() }
     }
 
     /// Connects to the target if the policy allows one of its addresses.
@@ -60,24 +52,12 @@ impl Dialer {
             .map_err(|source| Error::Connect { target: target.to_string(), source })
     }
 
-    /// All addresses of the target, at least one.
     async fn look_up(&self, target: &Target) -> io::Result<Vec<SocketAddr>> {
-        let name = match &target.host {
-            Host::Address(address) => return Ok(vec![SocketAddr::new(*address, target.port)]),
-            Host::Name(name) => name.clone(),
+        let addresses = match &target.host {
+            Host::Address(address) => vec![*address],
+            Host::Name(name) => self.lookups.addresses(name).await?,
         };
-        let port = target.port;
-        let turn = Arc::clone(&self.lookups).acquire_owned().await.map_err(io::Error::other)?;
-        let lookup = tokio::spawn(async move {
-            let found = lookup_host((name, port)).await.map(|all| all.take(ADDRESSES).collect());
-            drop(turn);
-            found
-        });
-        let found: Vec<SocketAddr> = lookup.await.map_err(io::Error::other)??;
-        if found.is_empty() {
-            return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
-        }
-        Ok(found)
+        Ok(addresses.into_iter().map(|address| SocketAddr::new(address, target.port)).collect())
     }
 }
 

@@ -13,6 +13,7 @@ mod dial;
 mod environment;
 mod error;
 mod headers;
+mod lookup;
 mod meter;
 mod own;
 mod policy;

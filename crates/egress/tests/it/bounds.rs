@@ -27,6 +27,12 @@ async fn a_head_that_never_ends_is_cut_off() {
 
     let mut silent = proxy.client().await;
     assert_eq!(silent.rest().await, "");
+
+    let mut quiet_after_an_answer = proxy.client().await;
+    quiet_after_an_answer.send(b"GET / HTTP/1.1\r\n\r\n").await;
+    let answer = quiet_after_an_answer.rest().await;
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    assert!(!answer.contains("connection: close"), "{answer}");
 }
 
 #[tokio::test]

@@ -92,6 +92,47 @@ async fn a_chunked_body_of_10_mb_is_passed_on_piece_by_piece_in_both_directions(
     assert!(proxy.proxy.usage().bytes_down > PIECES as u64);
 }
 
+/// Both lengths at once is how requests are smuggled; only one may go on.
+#[tokio::test]
+async fn a_request_with_two_lengths_goes_on_with_one_or_not_at_all() {
+    let (listener, address) = server().await;
+    let proxy = Running::open_to(&[address]);
+    let (length, chunked) = ("Content-Length: 4\r\n", "Transfer-Encoding: chunked\r\n");
+    for (first, second) in [(length, chunked), (chunked, length)] {
+        let mut client = proxy.client().await;
+        let request =
+            format!("POST http://{address}/ HTTP/1.1\r\n{first}{second}\r\n1\r\nZ\r\n0\r\n\r\n");
+        client.send(request.as_bytes()).await;
+        let mut outside = tokio::select! {
+            outside = accept(&listener) => outside,
+            answer = client.head() => {
+                assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+                continue;
+            }
+        };
+        let head = outside.head().await.to_ascii_lowercase();
+        assert!(head.contains("transfer-encoding: chunked"), "{head}");
+        assert!(!head.contains("content-length"), "{head}");
+        assert_eq!(outside.until("0\r\n\r\n").await, "1\r\nZ\r\n0\r\n\r\n");
+    }
+}
+
+#[tokio::test]
+async fn a_switch_of_protocols_that_nobody_asked_for_ends_the_exchange() {
+    let (listener, address) = server().await;
+    let proxy = Running::open_to(&[address]);
+    let mut client = proxy.client().await;
+    let request = format!(
+        "GET http://{address}/ HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
+    );
+    client.send(request.as_bytes()).await;
+    let mut outside = accept(&listener).await;
+    assert!(!outside.head().await.to_ascii_lowercase().contains("upgrade"));
+    outside.send(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n").await;
+    client.rest().await;
+    assert_eq!(outside.rest().await, "");
+}
+
 #[tokio::test]
 async fn a_client_of_http_1_0_gets_a_chunked_answer_unchunked() {
     let (listener, address) = server().await;
