@@ -1,0 +1,298 @@
+//! Finding out what this machine can do, by doing it.
+
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sandgate_domain::Resources;
+
+use super::spawn::Inner;
+use super::{Engine, LAYER_OWNER, Shared};
+use crate::Error;
+use crate::cgroup::{Cgroups, Controller, Group};
+use crate::process::ExitStatus;
+use crate::report::{Finding, Mode, NAMESPACES, Report};
+use crate::sandbox::Sandbox;
+use crate::spec::{EngineConfig, Network, Spec};
+use crate::watch::{Quota, measure};
+use crate::wire::{Event, IdMap, Probe, Request};
+
+const MEMORY: u64 = 24 << 20;
+const PIDS: u32 = 12;
+const FILE: u64 = 1 << 20;
+const SPIN_MILLISECONDS: u32 = 20;
+
+pub async fn probe(config: EngineConfig) -> Result<Engine, Error> {
+    let cgroups = Cgroups::open(&config.cgroup_name);
+    let user = rustix::process::geteuid().as_raw();
+    let single = IdMap::Single { user, group: rustix::process::getegid().as_raw() };
+    let mut prepared = prepare(&config, if user == 0 { IdMap::Range } else { single }).await?;
+    if user == 0 && !prepared.complete() {
+        // Root inside a container may not have the range, but perhaps the one id.
+        let second = prepare(&config, single).await?;
+        if second.complete() {
+            prepared = second;
+        }
+    }
+    let mut report = Report {
+        mode: if prepared.id_map == IdMap::Range { Mode::Root } else { Mode::User },
+        cgroups: cgroups.flavour,
+        namespaces: prepared.findings(),
+        limits: nothing_limited("no sandbox can be made"),
+        network: Finding::missing("network", "no sandbox can be made", "see the namespaces"),
+        obstacle: None,
+    };
+    let mut shared = Shared::new(config, prepared.id_map, cgroups);
+    let mut fds = prepared.fds.into_iter();
+    (shared.program, shared.id_map_fd) = (fds.next(), fds.next());
+    let shared = Arc::new(shared);
+    if report.usable() {
+        try_all(&shared, &mut report).await?;
+    }
+    Ok(Engine { shared, report: Arc::new(report) })
+}
+
+/// The answer to the first question.
+struct Prepared {
+    id_map: IdMap,
+    outcomes: Vec<u32>,
+    /// Why not even that could be answered.
+    failure: Option<(String, i32)>,
+    fds: Vec<OwnedFd>,
+}
+
+async fn prepare(config: &EngineConfig, id_map: IdMap) -> Result<Prepared, Error> {
+    let program = config.init_program.clone();
+    let request = Request::Prepare { id_map, program };
+    let mut inner = Inner::start(&config.init_program, &request, &[])?;
+    let heard = inner.listen().await;
+    inner.end("probe", Group::default()).await;
+    let mut prepared = Prepared { id_map, outcomes: Vec::new(), failure: None, fds: Vec::new() };
+    match heard? {
+        (Event::Prepared { namespaces }, fds) => {
+            (prepared.outcomes, prepared.fds) = (namespaces, fds);
+        }
+        (Event::Failed { step, errno }, _) => prepared.failure = Some((step, errno)),
+        _ => {
+            let source = io::Error::from_raw_os_error(libc::EBADMSG);
+            return Err(Error::Setup { step: "understand the probe".to_owned(), source });
+        }
+    }
+    Ok(prepared)
+}
+
+impl Prepared {
+    fn complete(&self) -> bool {
+        self.outcomes.len() == NAMESPACES.len() && self.outcomes.iter().all(|&errno| errno == 0)
+    }
+
+    fn findings(&self) -> Vec<Finding> {
+        let each = NAMESPACES.iter().enumerate().map(|(index, name)| {
+            match (self.outcomes.get(index), &self.failure) {
+                (Some(0), _) => Finding::held(name, "made one"),
+                (Some(&errno), _) => missing_namespace(name, "unshare", errno as i32),
+                (None, Some((step, errno))) => missing_namespace(name, step, *errno),
+                (None, None) => missing_namespace(name, "user namespace", libc::EPERM),
+            }
+        });
+        each.collect()
+    }
+}
+
+fn missing_namespace(name: &'static str, step: &str, errno: i32) -> Finding {
+    let reason = format!("{step}: {}", io::Error::from_raw_os_error(errno));
+    Finding::missing(name, reason, remedy(errno))
+}
+
+/// What switches namespaces off on this machine, from the switches that exist.
+fn remedy(errno: i32) -> String {
+    let is =
+        |path: &str, value: &str| fs::read_to_string(path).is_ok_and(|text| text.trim() == value);
+    if is("/proc/sys/user/max_user_namespaces", "0") {
+        return "raise it: sysctl -w user.max_user_namespaces=10000".to_owned();
+    }
+    if is("/proc/sys/kernel/unprivileged_userns_clone", "0") {
+        return "allow it: sysctl -w kernel.unprivileged_userns_clone=1, or run as root".to_owned();
+    }
+    if is("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1") {
+        return "allow it: sysctl -w kernel.apparmor_restrict_unprivileged_userns=0, or give the \
+                program an AppArmor profile with `userns`, or run as root"
+            .to_owned();
+    }
+    match errno {
+        libc::ENOSPC => "the number of namespaces is used up: raise user.max_*_namespaces",
+        libc::EINVAL | libc::ENOSYS => "use a kernel built with all namespaces",
+        _ => {
+            "in a container, allow it (docker: --security-opt seccomp=unconfined --cap-add \
+              SYS_ADMIN); else run as root"
+        }
+    }
+    .to_owned()
+}
+
+const LIMITS: [&str; 6] = ["memory", "pids", "cpu", "disk_bytes", "disk_inodes", "output"];
+
+fn nothing_limited(reason: &str) -> Vec<Finding> {
+    LIMITS.map(|name| Finding::missing(name, reason, "see the namespaces")).to_vec()
+}
+
+/// A directory that is gone when this is.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn make(parent: &Path) -> io::Result<Self> {
+        for number in 0..1000 {
+            let path = parent.join(format!("probe-{}-{number}", std::process::id()));
+            match fs::create_dir(&path) {
+                Ok(()) => return Ok(Self(path)),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(io::ErrorKind::AlreadyExists.into())
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // Overlay leaves `work/work` closed even for its owner.
+        let inner = self.0.join("work/work");
+        let open = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        // It exists only if a mount was made; what then cannot be removed is a few empty directories of ours.
+        fs::set_permissions(inner, open).ok();
+        fs::remove_dir_all(&self.0).ok();
+    }
+}
+
+/// Makes one sandbox with small limits and breaks each of them.
+async fn try_all(shared: &Arc<Shared>, report: &mut Report) -> Result<(), Error> {
+    let state = &shared.config.state_dir;
+    let fail = || Error::host(format!("could not use the state directory {}", state.display()));
+    let state = fs::canonicalize(state).map_err(fail())?;
+    let folder = Folder::make(&state).map_err(fail())?;
+    for name in ["lower", "upper", "work"] {
+        let path = folder.0.join(name);
+        fs::create_dir(&path).map_err(fail())?;
+        if report.mode == Mode::Root {
+            let (user, group) = LAYER_OWNER;
+            std::os::unix::fs::chown(&path, Some(user), Some(group)).map_err(fail())?;
+        }
+    }
+    let limits = Resources {
+        cpu_millis: 100,
+        memory_bytes: MEMORY,
+        disk_bytes: FILE,
+        disk_inodes: 1000,
+        pids: PIDS,
+    };
+    let spec = Spec {
+        name: "probe".to_owned(),
+        lower: vec![folder.0.join("lower")],
+        upper: folder.0.join("upper"),
+        work: folder.0.join("work"),
+        binds: Vec::new(),
+        network: Network::Proxied,
+        limits,
+    };
+    let upper = spec.upper.clone();
+    let mut sandbox = match shared.create(spec, true).await {
+        Ok(sandbox) => sandbox,
+        Err(error) => {
+            report.obstacle = Some(obstacle(&error));
+            return Ok(());
+        }
+    };
+    report.network = match sandbox.take_proxy_listener() {
+        Some(_) => Finding::held("network", "own namespace; the proxy listens inside"),
+        None => Finding::missing("network", "the listener did not arrive", "report this"),
+    };
+    let (disk_bytes, disk_inodes) = disk(&sandbox, &upper).await?;
+    let pids = pids(shared, &sandbox).await?;
+    let cpu = cpu(shared, &sandbox).await?;
+    // Last, as it may take pid 1 with it.
+    let memory = memory(shared, &sandbox).await?;
+    sandbox.destroy().await?;
+    let output =
+        Finding::held("output", "pipes without a buffer of ours; the reader sets the pace");
+    report.limits = vec![memory, pids, cpu, disk_bytes, disk_inodes, output];
+    Ok(())
+}
+
+fn obstacle(error: &Error) -> Finding {
+    if let Error::Unsupported { what, reason, instead } = error {
+        return Finding::missing("sandbox", format!("{what}: {reason}"), instead.clone());
+    }
+    let cause = std::error::Error::source(error);
+    let cause = cause.map(|cause| format!(": {cause}")).unwrap_or_default();
+    let instead = "the state directory must be on a file system that overlay can write to (ext4, xfs, \
+                   btrfs, tmpfs; not overlay itself), on a kernel of 5.19 or later";
+    Finding::missing("sandbox", format!("{error}{cause}"), instead)
+}
+
+async fn disk(sandbox: &Sandbox, upper: &Path) -> Result<(Finding, Finding), Error> {
+    let refused = sandbox.run_probe(Probe::FileSize(FILE)).await?;
+    let quota = Quota { bytes: u64::MAX, inodes: u64::MAX };
+    let seen = measure(upper, quota);
+    let how = "the writable layer is measured while it grows; breaking it kills";
+    let instead = "report this with the kernel version";
+    let by_size = refused == ExitStatus::Signaled(libc::SIGXFSZ);
+    let found = |name| match &seen {
+        Ok(seen) if seen.inodes > 0 && by_size => Finding::held(name, how),
+        Ok(seen) => {
+            let reason = format!("a file over the limit gave {refused:?}, {} seen", seen.inodes);
+            Finding::missing(name, reason, instead)
+        }
+        Err(error) => Finding::missing(name, error.to_string(), instead),
+    };
+    Ok((found("disk_bytes"), found("disk_inodes")))
+}
+
+async fn pids(shared: &Shared, sandbox: &Sandbox) -> Result<Finding, Error> {
+    let outcome = sandbox.run_probe(Probe::Forks(PIDS * 3)).await?;
+    sandbox.kill_processes().await;
+    let how = if shared.cgroups.has(Controller::Pids) {
+        "cgroup"
+    } else {
+        "RLIMIT_NPROC, counted in the sandbox's own user namespace"
+    };
+    match outcome {
+        ExitStatus::Exited(count) if (1..=PIDS as i32).contains(&count) => {
+            Ok(Finding::held("pids", how))
+        }
+        other => Ok(unlimited(shared, Controller::Pids, &format!("{how}: {other:?}"))),
+    }
+}
+
+async fn cpu(shared: &Shared, sandbox: &Sandbox) -> Result<Finding, Error> {
+    if !shared.cgroups.has(Controller::Cpu) {
+        return Ok(unlimited(shared, Controller::Cpu, ""));
+    }
+    sandbox.run_probe(Probe::Spin(SPIN_MILLISECONDS)).await?;
+    match sandbox.throttled() {
+        Some(times) if times > 0 => Ok(Finding::held("cpu", "cgroup")),
+        other => Ok(unlimited(shared, Controller::Cpu, &format!("throttled: {other:?}"))),
+    }
+}
+
+async fn memory(shared: &Shared, sandbox: &Sandbox) -> Result<Finding, Error> {
+    if !shared.cgroups.has(Controller::Memory) {
+        return Ok(unlimited(shared, Controller::Memory, ""));
+    }
+    let outcome = sandbox.run_probe(Probe::Memory(MEMORY * 2)).await?;
+    let kills = sandbox.usage().oom_kills;
+    if outcome == ExitStatus::Signaled(libc::SIGKILL) && kills.is_some_and(|kills| kills > 0) {
+        return Ok(Finding::held("memory", "cgroup"));
+    }
+    let seen = format!("twice the limit gave {outcome:?}, {kills:?} kills");
+    Ok(unlimited(shared, Controller::Memory, &seen))
+}
+
+fn unlimited(shared: &Shared, controller: Controller, seen: &str) -> Finding {
+    let missing = shared.cgroups.missing.iter().find(|(of, _)| *of == controller);
+    let reason = missing.map_or_else(|| seen.to_owned(), |(_, reason)| reason.clone());
+    let instead =
+        "run as root, or in a delegated group: systemd-run --user --scope -p Delegate=yes …";
+    Finding::missing(controller.as_str(), reason, instead)
+}

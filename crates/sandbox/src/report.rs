@@ -1,0 +1,97 @@
+//! What an engine found out about its machine.
+
+use sandgate_domain::{IsolationLevel, IsolationSummary};
+
+/// The names of the namespaces, in the order they are tried.
+pub(crate) const NAMESPACES: [&str; 7] =
+    ["user", "mount", "pid", "network", "ipc", "uts", "cgroup"];
+
+/// How sandboxes are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// By root: a range of ids, layers carry portable owners.
+    Root,
+    /// By an ordinary user: one id, layers belong to the caller.
+    User,
+}
+
+/// Which control groups the machine has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CgroupFlavour {
+    /// One hierarchy.
+    V2,
+    /// One hierarchy a controller.
+    V1,
+    /// Controllers of version 1 beside a tree of version 2.
+    Hybrid,
+    /// None that may be used.
+    None,
+}
+
+/// One namespace or limit: held, or why not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// Such as `pid` or `memory`.
+    pub name: &'static str,
+    /// Whether a probe saw it work.
+    pub held: bool,
+    /// How it is held, or the probe's reason why it is not.
+    pub reason: String,
+    /// What to do to get it; empty if held.
+    pub instead: String,
+}
+
+impl Finding {
+    pub(crate) fn held(name: &'static str, how: impl Into<String>) -> Self {
+        Self { name, held: true, reason: how.into(), instead: String::new() }
+    }
+
+    pub(crate) fn missing(
+        name: &'static str,
+        reason: impl Into<String>,
+        instead: impl Into<String>,
+    ) -> Self {
+        Self { name, held: false, reason: reason.into(), instead: instead.into() }
+    }
+}
+
+/// The isolation that sandboxes of an engine have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// How they are made.
+    pub mode: Mode,
+    /// What limits them.
+    pub cgroups: CgroupFlavour,
+    /// user, mount, pid, network, ipc, uts, cgroup.
+    pub namespaces: Vec<Finding>,
+    /// memory, pids, cpu, disk_bytes, disk_inodes, output.
+    pub limits: Vec<Finding>,
+    /// Whether a sandbox without network really has none.
+    pub network: Finding,
+    /// Why no sandbox can be made, although each namespace alone can.
+    pub obstacle: Option<Finding>,
+}
+
+impl Report {
+    /// Whether sandboxes can be made.
+    pub fn usable(&self) -> bool {
+        self.obstacle.is_none() && self.namespaces.iter().all(|finding| finding.held)
+    }
+
+    /// The part that every run shows.
+    pub fn summary(&self) -> IsolationSummary {
+        let namespaces = self.usable();
+        let held = self.limits.iter().filter(|limit| limit.held);
+        IsolationSummary {
+            namespaces,
+            limits: held.map(|limit| limit.name.to_owned()).collect(),
+            network: self.network.held,
+            level: if namespaces { IsolationLevel::Namespaces } else { IsolationLevel::Process },
+        }
+    }
+
+    /// The first thing that prevents sandboxes.
+    pub(crate) fn first_obstacle(&self) -> Option<&Finding> {
+        self.namespaces.iter().find(|finding| !finding.held).or(self.obstacle.as_ref())
+    }
+}
