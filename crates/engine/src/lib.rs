@@ -7,5 +7,6 @@
 pub mod config;
 pub mod name;
 pub mod plan;
+pub mod run;
 
 pub use name::GateName;
