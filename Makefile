@@ -1,0 +1,19 @@
+# `make` alone prints what there is to do.
+.DEFAULT_GOAL := help
+.PHONY: help run test check bench build
+SHELL := /bin/bash
+CARGO ?= cargo
+NEXTEST := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo yes)
+
+help: ## print this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+test: ## run every test suite; installs what the tests need and names what it skips
+	.ci/test
+
+check: ## format, lints, generated files, dependency policy
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+build: ## the optimised binary, target/release/sandgate
+	$(CARGO) build --release --locked -p sandgate-cli
