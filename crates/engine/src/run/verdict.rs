@@ -39,12 +39,9 @@ pub(super) fn verdict(state: &RunState) -> GateResult {
         let gates = state.gates.iter().filter(|gate| gate.blocking);
         gates.filter_map(|gate| counted.get(&gate.name).copied())
     };
-    match blocking().fold(GateResult::Skip, worse) {
-        GateResult::Skip if blocking().any(|result| result == GateResult::Success) => {
-            GateResult::Success
-        }
-        other => other,
-    }
+    let worst = blocking().fold(GateResult::Skip, worse);
+    let has_success = blocking().any(|result| result == GateResult::Success);
+    if worst == GateResult::Skip && has_success { GateResult::Success } else { worst }
 }
 
 /// What each gate counts with: its own result, or that of its cause.
