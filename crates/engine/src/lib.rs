@@ -5,6 +5,7 @@
 //! and bad input is an error that names the place, never a panic.
 
 pub mod config;
+pub mod init;
 pub mod junit;
 pub mod name;
 pub mod plan;

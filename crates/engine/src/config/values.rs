@@ -113,7 +113,7 @@ pub(super) fn relative_path(text: &str) -> Result<String, String> {
 }
 
 /// A glob over paths of the repository; a trailing `/` means everything below.
-pub(super) fn path_glob(text: &str) -> Result<String, String> {
+pub(crate) fn path_glob(text: &str) -> Result<String, String> {
     if text.starts_with('!') {
         return Err("begins with `!`".to_owned());
     }

@@ -67,7 +67,7 @@ fn jest_junit() {
         &[failure(
             "cart adds",
             "cart adds",
-            Some(("/work/src/cart.test.js", 5)),
+            Some(("/repo/src/cart.test.js", 5)),
             "Error: expect(received).toBe(expected) // Object.is equality",
         )],
     );
