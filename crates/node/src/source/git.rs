@@ -147,9 +147,6 @@ impl GitCommand {
         let mut stdout = Vec::new();
         let mut buffer = vec![0_u8; 1 << 16];
         loop {
-            if pending.is_empty() {
-                running.close_input();
-            }
             let read = running.exchange(&mut pending, &mut buffer)?;
             if read == 0 {
                 break;
@@ -208,13 +205,17 @@ enum Ready {
 }
 
 impl Running {
-    /// Sends from `pending` while waiting for output; returns the number of bytes read, 0 at the end of the output.
+    /// Sends `pending`, and the end of the input after it, while waiting for output; returns the number of bytes read, 0 at
+    /// the end of the output.
     pub(super) fn exchange(
         &mut self,
         pending: &mut &[u8],
         buffer: &mut [u8],
     ) -> Result<usize, Error> {
         loop {
+            if pending.is_empty() {
+                self.close_input();
+            }
             match self.wait(!pending.is_empty())? {
                 Ready::Input => self.send(pending)?,
                 Ready::Errors => self.keep_errors()?,
@@ -230,7 +231,7 @@ impl Running {
         }
     }
 
-    pub(super) fn close_input(&mut self) {
+    fn close_input(&mut self) {
         self.stdin = None;
     }
 

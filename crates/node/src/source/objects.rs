@@ -86,9 +86,6 @@ impl Reader<'_> {
     /// Between 1 and `most` bytes.
     fn chunk(&mut self, most: u64) -> Result<&[u8], Error> {
         if self.start == self.end {
-            if self.pending.is_empty() {
-                self.running.close_input();
-            }
             self.start = 0;
             self.end = self.running.exchange(&mut self.pending, &mut self.buffer)?;
             if self.end == 0 {
