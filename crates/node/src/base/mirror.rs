@@ -12,17 +12,9 @@ const MAX_BYTES: u64 = 128 << 20;
 const MAX_ENTRIES: usize = 50_000;
 const MAX_DEPTH: usize = 24;
 /// Names that are never copied, at any depth.
-const DENIED: [&str; 9] = [
-    "shadow",
-    "shadow-",
-    "gshadow",
-    "gshadow-",
-    "sudoers",
-    "sudoers.d",
-    "ssh",
-    "private",
-    "security",
-];
+const DENIED: [&str; 5] = ["shadow", "shadow-", "gshadow", "gshadow-", "private"];
+/// Folders and files of the system that are never copied.
+const DENIED_PATHS: [&str; 4] = ["/etc/ssh", "/etc/sudoers", "/etc/sudoers.d", "/etc/security"];
 
 /// Copies trees of the host into a skeleton.
 pub(super) struct Mirror<'a> {
@@ -51,7 +43,8 @@ impl<'a> Mirror<'a> {
 
     fn copy_to(&mut self, path: &Path, target: &Path, depth: usize) -> Result<(), Error> {
         let denied =
-            path.file_name().is_some_and(|name| DENIED.iter().any(|denied| name == *denied));
+            path.file_name().is_some_and(|name| DENIED.iter().any(|denied| name == *denied))
+                || DENIED_PATHS.iter().any(|denied| path == Path::new(denied));
         let Ok(metadata) = fs::symlink_metadata(path) else { return Ok(()) };
         if denied || fs::symlink_metadata(target).is_ok_and(|known| !known.is_dir()) {
             return Ok(());

@@ -70,7 +70,7 @@ pub(super) fn read(environment: &HostEnvironment, tools: &Tools) -> Settings {
         settings.variable(name, value, &is_visible);
     }
     for path in ["/usr/etc/npmrc", "/usr/local/etc/npmrc", "/opt/etc/npmrc"].map(Path::new) {
-        settings.cover(path);
+        settings.cover(path, &is_visible);
     }
     let global = ["/etc/pip.conf", "/etc/xdg/pip/pip.conf"];
     for path in global.map(Path::new) {
@@ -90,7 +90,7 @@ pub(super) fn read(environment: &HostEnvironment, tools: &Tools) -> Settings {
         .variable("NPM_CONFIG_USERCONFIG")
         .or_else(|| environment.variable("npm_config_userconfig"));
     let npm = npm.map_or_else(|| home.join(".npmrc"), PathBuf::from);
-    settings.file("npm", &npm, &gate.join(".npmrc"), &npmrc);
+    settings.file("npm", &npm, &gate.join(".npmrc"), &|text| npmrc(text, &is_visible));
     let config =
         environment.variable("XDG_CONFIG_HOME").map_or_else(|| home.join(".config"), PathBuf::from);
     let named = environment.variable("PIP_CONFIG_FILE").map(PathBuf::from);
@@ -132,9 +132,9 @@ impl Settings {
     }
 
     /// A settings file in a folder that is bound as it is: covered if there are credentials in it.
-    fn cover(&mut self, path: &Path) {
+    fn cover(&mut self, path: &Path, is_visible: &dyn Fn(&str) -> bool) {
         let Some(text) = read_settings(path) else { return };
-        let clean = npmrc(&text);
+        let clean = npmrc(&text, is_visible);
         if clean.removed.is_empty() {
             return;
         }
@@ -153,6 +153,20 @@ impl Settings {
                 self.variable(name, value, is_visible);
             }
         }
+    }
+
+    /// The files and folders of `/etc` that the settings name.
+    pub(super) fn named_in_etc(&self) -> Vec<PathBuf> {
+        let texts =
+            self.files.iter().map(|(_, text)| text).chain(self.env.iter().map(|(_, value)| value));
+        let mut paths: Vec<_> = texts
+            .flat_map(|text| text.split(|c: char| c.is_whitespace() || "=\"',:".contains(c)))
+            .filter(|word| word.starts_with("/etc/") && !word.contains(".."))
+            .map(PathBuf::from)
+            .collect();
+        paths.sort();
+        paths.dedup();
+        paths
     }
 
     pub(super) fn refuse(&mut self, what: &str, path: &Path, reason: String) {

@@ -35,8 +35,8 @@ pub(super) fn without_credentials(value: &str) -> (String, bool) {
     (clean, changed)
 }
 
-/// An `.npmrc`.
-pub(super) fn npmrc(text: &str) -> Clean {
+/// An `.npmrc`. `is_visible` tells which local paths a sandbox sees.
+pub(super) fn npmrc(text: &str, is_visible: &dyn Fn(&str) -> bool) -> Clean {
     let mut clean = Clean::default();
     for line in text.lines().map(str::trim) {
         let Some((name, value)) = line.split_once('=') else { continue };
@@ -63,6 +63,10 @@ pub(super) fn npmrc(text: &str) -> Clean {
         } else if NPM_SETTINGS.contains(&name)
             || (name.starts_with('@') && name.ends_with(":registry"))
         {
+            if value.starts_with(['/', '~']) && !is_visible(value) {
+                clean.removed.push(format!("{name}, which names a path that is not visible"));
+                continue;
+            }
             let (value, changed) = without_credentials(value);
             if changed {
                 clean.removed.push(format!("the credentials in {name}"));
@@ -263,13 +267,14 @@ mod tests {
     fn npm_keeps_registries_and_drops_tokens() {
         let clean = npmrc(
             "registry=https://u:s3cret@npm.example/\n//npm.example/:_authToken=s3cret\n@a:registry = https://b/\n\
-             _auth=s3cret\ncafile=/etc/ssl/x\nscript-shell=/bin/evil\nca=${S3CRET}\n; c=1\n",
+             _auth=s3cret\ncafile=/etc/ssl/x\nscript-shell=/bin/evil\nca=${S3CRET}\n; c=1\ncafile=/root/ca\n",
+            &|path| path.starts_with("/etc"),
         );
         assert_eq!(
             clean.text,
             "registry=https://npm.example/\n@a:registry=https://b/\ncafile=/etc/ssl/x\n"
         );
-        assert_eq!(clean.removed.len(), 4);
+        assert_eq!(clean.removed.len(), 5);
         assert!(!format!("{clean:?}").contains("s3cret"));
     }
 
@@ -309,7 +314,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_text_panics(text in "\\PC{0,80}") {
-            let _ = (without_credentials(&text), npmrc(&text), pip_conf(&text, &|_| false), cargo_config(&text, &|_| true));
+            let _ = (without_credentials(&text), npmrc(&text, &|_| true), pip_conf(&text, &|_| false), cargo_config(&text, &|_| true));
         }
     }
 }

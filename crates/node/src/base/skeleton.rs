@@ -154,6 +154,9 @@ impl Plan {
         for name in COPIED.iter().map(Path::new).chain(linked.iter().map(PathBuf::as_path)) {
             mirror.copy(&Path::new("/etc").join(name))?;
         }
+        for path in self.settings.named_in_etc() {
+            mirror.copy(&path)?;
+        }
         for (source, target) in &self.settings.copies {
             let text = fs::read(source).map_err(Error::io("read", source))?;
             write_bytes(&inside(root, target), &text)?;
@@ -244,6 +247,9 @@ impl Plan {
         }
         for (source, _) in &self.settings.copies {
             field(&stamp(source));
+        }
+        for path in self.settings.named_in_etc() {
+            field(&stamp(&path));
         }
         hasher.finalize().to_hex()[..32].to_owned()
     }

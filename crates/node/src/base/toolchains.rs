@@ -266,8 +266,8 @@ fn expose_manager(environment: &HostEnvironment, tools: &mut Tools, folder: &Pat
     for manager in MANAGERS {
         let Some(root) = root_of(environment, manager) else { continue };
         let Ok(inside) = folder.strip_prefix(&root) else { continue };
-        let is_part = |part: &&str| inside.starts_with(part);
-        if !manager.parts.is_empty() && !manager.parts.iter().any(|part| is_part(&part)) {
+        let is_part = |part: &&str| inside.starts_with(*part);
+        if !manager.parts.is_empty() && !manager.parts.iter().any(is_part) {
             continue;
         }
         expose_parts(tools, manager, &root);

@@ -85,7 +85,7 @@ impl GitProgram {
 }
 
 /// Settings that win over those of the repository.
-const SETTINGS: [&str; 14] = [
+const SETTINGS: [&str; 16] = [
     "core.hooksPath=/dev/null",
     "core.fsmonitor=false",
     "core.untrackedCache=false",
@@ -96,7 +96,9 @@ const SETTINGS: [&str; 14] = [
     "protocol.allow=never",
     "diff.external=",
     "gc.auto=0",
+    "core.fsync=none",
     "core.commitGraph=false",
+    "pack.compression=1",
     "pack.useBitmaps=false",
     "pack.writeBitmaps=false",
     "maintenance.auto=false",
@@ -290,7 +292,7 @@ impl Running {
             }
             let timeout = Timespec {
                 tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
-                tv_nsec: i64::from(left.subsec_nanos()).try_into().unwrap_or(0),
+                tv_nsec: left.subsec_nanos().into(),
             };
             match poll(&mut fds, Some(&timeout)) {
                 Err(rustix::io::Errno::INTR) => continue,
