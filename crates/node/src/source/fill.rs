@@ -15,6 +15,9 @@ use crate::error::shown;
 /// The time that a file gets, in seconds since 1970.
 pub(super) type TimeOf<'a> = &'a dyn Fn(&[u8], &TreeFile) -> i64;
 
+/// Takes the index of a file and a chunk of its contents.
+type UseChunk<'a> = &'a mut dyn FnMut(usize, &[u8]) -> Result<(), Error>;
+
 /// Chosen files of a tree, in the order of their paths.
 pub(super) type Chosen<'a> = Vec<(&'a [u8], &'a TreeFile)>;
 
@@ -122,7 +125,7 @@ impl Repository {
         &self,
         tree: &Tree,
         files: &Chosen<'_>,
-        use_chunk: &mut dyn FnMut(usize, &[u8]) -> Result<(), Error>,
+        use_chunk: UseChunk<'_>,
     ) -> Result<(), Error> {
         if !tree.is_working_tree() {
             let shas: Vec<_> = files.iter().map(|(_, file)| &file.sha).collect();

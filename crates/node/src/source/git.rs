@@ -85,7 +85,7 @@ impl GitProgram {
 }
 
 /// Settings that win over those of the repository.
-const SETTINGS: [&str; 14] = [
+const SETTINGS: [&str; 16] = [
     "core.hooksPath=/dev/null",
     "core.fsmonitor=false",
     "core.untrackedCache=false",
@@ -96,7 +96,9 @@ const SETTINGS: [&str; 14] = [
     "protocol.allow=never",
     "diff.external=",
     "gc.auto=0",
+    "core.fsync=none",
     "core.commitGraph=false",
+    "pack.compression=1",
     "pack.useBitmaps=false",
     "pack.writeBitmaps=false",
     "maintenance.auto=false",
@@ -147,9 +149,6 @@ impl GitCommand {
         let mut stdout = Vec::new();
         let mut buffer = vec![0_u8; 1 << 16];
         loop {
-            if pending.is_empty() {
-                running.close_input();
-            }
             let read = running.exchange(&mut pending, &mut buffer)?;
             if read == 0 {
                 break;
@@ -208,13 +207,17 @@ enum Ready {
 }
 
 impl Running {
-    /// Sends from `pending` while waiting for output; returns the number of bytes read, 0 at the end of the output.
+    /// Sends `pending`, and the end of the input after it, while waiting for output; returns the number of bytes read, 0 at
+    /// the end of the output.
     pub(super) fn exchange(
         &mut self,
         pending: &mut &[u8],
         buffer: &mut [u8],
     ) -> Result<usize, Error> {
         loop {
+            if pending.is_empty() {
+                self.close_input();
+            }
             match self.wait(!pending.is_empty())? {
                 Ready::Input => self.send(pending)?,
                 Ready::Errors => self.keep_errors()?,
@@ -230,7 +233,7 @@ impl Running {
         }
     }
 
-    pub(super) fn close_input(&mut self) {
+    fn close_input(&mut self) {
         self.stdin = None;
     }
 
@@ -289,7 +292,7 @@ impl Running {
             }
             let timeout = Timespec {
                 tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
-                tv_nsec: i64::from(left.subsec_nanos()).try_into().unwrap_or(0),
+                tv_nsec: left.subsec_nanos().into(),
             };
             match poll(&mut fds, Some(&timeout)) {
                 Err(rustix::io::Errno::INTR) => continue,

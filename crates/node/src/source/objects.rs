@@ -5,12 +5,15 @@ use super::repository::Repository;
 use super::sha::Sha;
 use crate::Error;
 
+/// Takes the index of an object, its length and a chunk of its contents.
+pub(super) type UseBlob<'a> = &'a mut dyn FnMut(usize, u64, &[u8]) -> Result<(), Error>;
+
 /// Calls `use_chunk(index, length of the object, chunk)` for the contents of all `shas`, in their order. An empty object is
 /// one call with an empty chunk.
 pub(super) fn read_blobs(
     repository: &Repository,
     shas: &[&Sha],
-    use_chunk: &mut dyn FnMut(usize, u64, &[u8]) -> Result<(), Error>,
+    use_chunk: UseBlob<'_>,
 ) -> Result<(), Error> {
     if shas.is_empty() {
         return Ok(());
@@ -86,9 +89,6 @@ impl Reader<'_> {
     /// Between 1 and `most` bytes.
     fn chunk(&mut self, most: u64) -> Result<&[u8], Error> {
         if self.start == self.end {
-            if self.pending.is_empty() {
-                self.running.close_input();
-            }
             self.start = 0;
             self.end = self.running.exchange(&mut self.pending, &mut self.buffer)?;
             if self.end == 0 {

@@ -63,7 +63,7 @@ fn a_working_tree_is_taken_as_it_is() {
     assert!(!workspace.join("deleted").exists() && !workspace.join("ignored").exists());
     assert_eq!(
         git_in(&workspace, &["status", "--porcelain"]),
-        " D becomes-dir\n M changed\n D deleted\n D dir/becomes-link\n M staged\n?? becomes-dir/\n?? dir\n?? untracked\n"
+        " D becomes-dir\n M changed\n D deleted\n D dir/becomes-link\n M staged\n?? dir\n?? untracked\n"
     );
 }
 
