@@ -15,6 +15,8 @@ fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     tokio::runtime::Runtime::new()?.block_on(measure())
 }
 
+type Part = fn(&Life) -> Duration;
+
 #[derive(Default, Clone, Copy)]
 struct Life {
     create: Duration,
@@ -52,7 +54,7 @@ async fn measure() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         lives.extend(worker.await??);
     }
     println!("{:.0} a second", lives.len() as f64 / begin.elapsed().as_secs_f64());
-    let parts: [(&str, fn(&Life) -> Duration); 4] = [
+    let parts: [(&str, Part); 4] = [
         ("create", |life| life.create),
         ("first instruction", |life| life.first_instruction),
         ("exit", |life| life.exit),
@@ -61,8 +63,15 @@ async fn measure() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     for (name, part) in parts {
         let mut times: Vec<_> = lives.iter().map(part).collect();
         times.sort();
-        let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3;
-        println!("{name:18} p50 {:.2} p90 {:.2} p99 {:.2} min {:.2}", at(0.5), at(0.9), at(0.99), at(0.0));
+        let at =
+            |share: f64| times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3;
+        println!(
+            "{name:18} p50 {:.2} p90 {:.2} p99 {:.2} min {:.2}",
+            at(0.5),
+            at(0.9),
+            at(0.99),
+            at(0.0)
+        );
     }
     Ok(())
 }

@@ -85,8 +85,7 @@ async fn given_descriptors_are_used() {
     let log = std::fs::File::create(&file).unwrap();
     let mut both = shell("cat; echo out; echo err >&2");
     both.stdin = Stdin::Inherit(std::fs::File::open("/etc/hostname").unwrap().into());
-    both.output =
-        Output::Fds { stdout: log.try_clone().unwrap().into(), stderr: log.into() };
+    both.output = Output::Fds { stdout: log.try_clone().unwrap().into(), stderr: log.into() };
     assert!(sandbox.exec(both).await.unwrap().wait().await.success());
     let host = std::fs::read_to_string("/etc/hostname").unwrap();
     assert_eq!(std::fs::read_to_string(file).unwrap(), format!("{host}out\nerr\n"));
@@ -97,7 +96,8 @@ async fn given_descriptors_are_used() {
 async fn a_terminal_is_one_and_can_be_resized() {
     let Some(world) = World::usable().await else { return };
     let sandbox = world.sandbox().await;
-    let mut script = shell("tty; test -t 0 -a -t 1 -a -t 2 && stty size; read line; stty size; echo got $line");
+    let mut script =
+        shell("tty; test -t 0 -a -t 1 -a -t 2 && stty size; read line; stty size; echo got $line");
     script.output = Output::Pty { rows: 30, cols: 90 };
     let mut process = sandbox.exec(script).await.unwrap();
     let mut terminal = process.take_terminal().unwrap();
@@ -125,8 +125,7 @@ async fn control_c_reaches_the_program_on_a_terminal() {
     script.output = Output::Pty { rows: 24, cols: 80 };
     let mut process = sandbox.exec(script).await.unwrap();
     let mut terminal = process.take_terminal().unwrap();
-    let mut buffer = [0; 100];
-    terminal.read(&mut buffer).await.unwrap();
+    terminal.read_exact(&mut [0; 6]).await.unwrap();
     terminal.write_all(b"\x03").await.unwrap();
     assert_eq!(process.wait().await, ExitStatus::Signaled(libc::SIGINT));
     sandbox.destroy().await.unwrap();
@@ -179,9 +178,7 @@ async fn the_proxy_listener_hears_only_the_inside() {
     assert!(sandbox.take_proxy_listener().is_none());
     let listener = tokio::net::TcpListener::from_std(listener).unwrap();
     // Nobody listens there on the host's loopback because of us.
-    let script = format!(
-        "exec 3<>/dev/tcp/127.0.0.1/{PROXY_PORT}; echo hello >&3; head -n 1 <&3"
-    );
+    let script = format!("exec 3<>/dev/tcp/127.0.0.1/{PROXY_PORT}; echo hello >&3; head -n 1 <&3");
     let process = sandbox.exec(command(["/bin/bash", "-c", &script])).await.unwrap();
     let serve = async {
         let (mut stream, _) = listener.accept().await.unwrap();
@@ -218,7 +215,8 @@ async fn layers_stack_and_the_writable_one_stays() {
     if let Some((user, _)) = world.engine.layer_owner() {
         assert_eq!(std::os::unix::fs::MetadataExt::uid(&made), user);
     }
-    let names: Vec<_> = std::fs::read_dir(&upper).unwrap().map(|e| e.unwrap().file_name()).collect();
+    let names: Vec<_> =
+        std::fs::read_dir(&upper).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert_eq!(names.len(), 2, "only what the command did is in the layer: {names:?}");
     assert_eq!(std::fs::read_to_string(world.folder.path().join("low/which")).unwrap(), "low");
 }
