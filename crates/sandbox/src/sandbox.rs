@@ -40,6 +40,8 @@ pub struct Sandbox {
 #[derive(Debug)]
 pub(crate) struct Inner {
     name: String,
+    /// The process id of the launcher, whose child is pid 1.
+    launcher: u32,
     socket: AsyncFd<OwnedFd>,
     state: Mutex<State>,
     done: watch::Receiver<bool>,
@@ -87,6 +89,7 @@ impl Sandbox {
         let (finished, done) = watch::channel(false);
         let inner = Arc::new(Inner {
             name: launched.name,
+            launcher: launched.launcher.id(),
             socket: launched.socket,
             state: Mutex::new(State {
                 processes: HashMap::new(),
@@ -500,7 +503,14 @@ async fn look(
     }
     let path = upper.to_owned();
     let walk = tokio::task::spawn_blocking(move || crate::watch::measure(&path, quota));
-    let measure = walk.await.map_err(io::Error::other)??;
+    let mut measure = walk.await.map_err(io::Error::other)??;
+    if pace.unexplained(measure, fullness) {
+        let launcher = inner.launcher;
+        let hidden = tokio::task::spawn_blocking(move || crate::watch::deleted_bytes(launcher));
+        let (bytes, closed) = hidden.await.map_err(io::Error::other)?;
+        measure.bytes = measure.bytes.saturating_add(bytes);
+        measure.closed += closed;
+    }
     inner.state().disk = Some(measure);
     Ok(pace.walked(measure, fullness, now, Instant::now()))
 }
