@@ -235,6 +235,11 @@ async fn bad_requests_are_refused() {
     let error = world.engine.create(spec).await.unwrap_err();
     assert!(error.to_string().contains("/no/such/layer"), "{error}");
     let sandbox = world.sandbox().await;
+    if world.engine.report().cgroups != sandgate_sandbox::CgroupFlavour::None {
+        let mut twin = world.spec();
+        twin.name = sandbox.name().to_owned();
+        assert_eq!(world.engine.create(twin).await.unwrap_err().code(), ErrorCode::Conflict);
+    }
     let nameless = sandbox.exec(command([""])).await.unwrap_err();
     assert_eq!(nameless.code(), ErrorCode::InvalidArgument);
     sandbox.destroy().await.unwrap();
