@@ -1,6 +1,6 @@
 //! Control groups, version 1, version 2 and both beside each other.
 //!
-//! Sandboxes live at `<own group>/<name>-<pid of the engine>/<sandbox>`; the middle part lets a later engine remove
+//! Sandboxes live at `<own group>/<name>-<pid of the engine>-<number>/<sandbox>`; the middle part lets a later engine remove
 //! what a killed one left. Which tree serves which controller is decided from `/proc/self/mountinfo` and
 //! `/proc/self/cgroup` by pure functions.
 
@@ -10,6 +10,7 @@ use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
@@ -60,9 +61,17 @@ pub struct Cgroups {
 impl Cgroups {
     /// Finds the trees and makes this engine's directories. Never fails: what cannot be had is missing with a reason.
     pub fn open(name: &str) -> Self {
+        // Several engines may be in one process.
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let own_name = format!("{name}-{}-{number}", std::process::id());
         let read = |path| fs::read_to_string(path).map_err(|error| format!("{path}: {error}"));
         match (read("/proc/self/mountinfo"), read("/proc/self/cgroup")) {
-            (Ok(mounts), Ok(own)) => Self::open_in(&Layout::parse(&mounts, &own), name),
+            (Ok(mounts), Ok(own)) => {
+                let layout = Layout::parse(&mounts, &own);
+                layout.directories().for_each(|own| sweep(own, name));
+                Self::open_in(&layout, &own_name)
+            }
             (Err(reason), _) | (_, Err(reason)) => Self {
                 flavour: CgroupFlavour::None,
                 one: Vec::new(),
@@ -320,12 +329,9 @@ fn keyed(directory: &Path, file: &str, key: &str) -> Option<u64> {
 }
 
 fn open_one(own: &Path, name: &str) -> io::Result<PathBuf> {
-    sweep(own, name);
-    let directory = own.join(format!("{name}-{}", std::process::id()));
-    match fs::create_dir(&directory) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => Ok(directory),
-    }
+    let directory = own.join(name);
+    fs::create_dir(&directory)?;
+    Ok(directory)
 }
 
 fn open_two(own: &Path, name: &str) -> io::Result<(PathBuf, Vec<Controller>)> {
@@ -375,7 +381,7 @@ fn sweep(own: &Path, name: &str) {
         else {
             continue;
         };
-        let Ok(pid) = pid.parse::<u32>() else { continue };
+        let Some(Ok(pid)) = pid.split('-').next().map(str::parse::<u32>) else { continue };
         if Path::new("/proc").join(pid.to_string()).exists() {
             continue;
         }

@@ -102,20 +102,21 @@ impl Shared {
                     launcher: inner.launcher,
                     group,
                     upper: spec.upper,
+                    work: spec.work,
                     quota,
                     listener,
                 }))
             }
             Ok((Event::Failed { step, errno }, _)) => {
-                inner.end(&spec.name, group).await;
+                inner.end_sandbox(&spec, group).await;
                 Err(setup_error(step, errno, self.id_map))
             }
             Ok(_) => {
-                inner.end(&spec.name, group).await;
+                inner.end_sandbox(&spec, group).await;
                 Err(setup_error("understand pid 1".to_owned(), libc::EBADMSG, self.id_map))
             }
             Err(error) => {
-                inner.end(&spec.name, group).await;
+                inner.end_sandbox(&spec, group).await;
                 Err(error)
             }
         }

@@ -96,7 +96,7 @@ impl Error {
                 Some(libc::ENOSPC | libc::EDQUOT | libc::EMFILE | libc::ENFILE | libc::ENOMEM) => {
                     ErrorCode::ResourceExhausted
                 }
-                Some(libc::EEXIST) => ErrorCode::Conflict,
+                _ if source.kind() == io::ErrorKind::AlreadyExists => ErrorCode::Conflict,
                 _ => ErrorCode::Internal,
             },
             Self::Stuck { .. } => ErrorCode::DeadlineExceeded,

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -40,6 +40,8 @@ pub struct Sandbox {
 #[derive(Debug)]
 pub(crate) struct Inner {
     name: String,
+    /// The process id of the launcher, whose child is pid 1.
+    launcher: u32,
     socket: AsyncFd<OwnedFd>,
     state: Mutex<State>,
     done: watch::Receiver<bool>,
@@ -77,6 +79,7 @@ pub(crate) struct Launched {
     pub launcher: Child,
     pub group: Group,
     pub upper: PathBuf,
+    pub work: PathBuf,
     pub quota: Quota,
     pub listener: Option<TcpListener>,
 }
@@ -86,6 +89,7 @@ impl Sandbox {
         let (finished, done) = watch::channel(false);
         let inner = Arc::new(Inner {
             name: launched.name,
+            launcher: launched.launcher.id(),
             socket: launched.socket,
             state: Mutex::new(State {
                 processes: HashMap::new(),
@@ -99,7 +103,7 @@ impl Sandbox {
             done,
             next: AtomicU32::new(1),
         });
-        tokio::spawn(attend(Arc::clone(&inner), launched.launcher, finished));
+        tokio::spawn(attend(Arc::clone(&inner), launched.launcher, launched.work, finished));
         tokio::spawn(watch_disk(Arc::clone(&inner), launched.upper, launched.quota));
         Self { inner, listener: launched.listener }
     }
@@ -376,7 +380,7 @@ fn instant(nanoseconds: u64) -> Instant {
 }
 
 /// Listens to pid 1 until it is gone, then cleans up. Owns the launcher.
-async fn attend(inner: Arc<Inner>, launcher: Child, finished: watch::Sender<bool>) {
+async fn attend(inner: Arc<Inner>, launcher: Child, work: PathBuf, finished: watch::Sender<bool>) {
     loop {
         match inner.receive().await {
             Ok(Some(message)) => {
@@ -397,6 +401,7 @@ async fn attend(inner: Arc<Inner>, launcher: Child, finished: watch::Sender<bool
     inner.close();
     inner.state().ended = true;
     reap(&inner, launcher).await;
+    open_scratch(&inner.name, &work);
     let left = {
         let mut state = inner.state();
         for (_, slot) in state.processes.drain() {
@@ -408,6 +413,22 @@ async fn attend(inner: Arc<Inner>, launcher: Child, finished: watch::Sender<bool
     };
     remove_group(&inner.name, left).await;
     finished.send_replace(true);
+}
+
+/// Overlay leaves a directory in its scratch directory that even its owner may not look into, so that ordinary removal
+/// fails for all but root.
+pub(crate) fn open_scratch(name: &str, work: &Path) {
+    let closed = work.join("work");
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+    let opened =
+        std::fs::set_permissions(&closed, open).and_then(|()| std::fs::remove_dir(&closed));
+    match opened.map_err(|error| error.kind()) {
+        // The caller may have removed it; what overlay left in it is the caller's to remove.
+        Ok(()) | Err(io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty) => {}
+        Err(error) => {
+            tracing::warn!(sandbox.name = name, %error, "the scratch directory stays closed");
+        }
+    }
 }
 
 async fn reap(inner: &Inner, mut launcher: Child) {
@@ -470,7 +491,7 @@ async fn watch_disk(inner: Arc<Inner>, upper: PathBuf, quota: Quota) {
 
 async fn look(
     inner: &Inner,
-    upper: &std::path::Path,
+    upper: &Path,
     quota: Quota,
     pace: &mut Option<Pace>,
 ) -> io::Result<Option<Limit>> {
@@ -482,7 +503,14 @@ async fn look(
     }
     let path = upper.to_owned();
     let walk = tokio::task::spawn_blocking(move || crate::watch::measure(&path, quota));
-    let measure = walk.await.map_err(io::Error::other)??;
+    let mut measure = walk.await.map_err(io::Error::other)??;
+    if pace.unexplained(measure, fullness) {
+        let launcher = inner.launcher;
+        let hidden = tokio::task::spawn_blocking(move || crate::watch::deleted_bytes(launcher));
+        let (bytes, closed) = hidden.await.map_err(io::Error::other)?;
+        measure.bytes = measure.bytes.saturating_add(bytes);
+        measure.closed += closed;
+    }
     inner.state().disk = Some(measure);
     Ok(pace.walked(measure, fullness, now, Instant::now()))
 }

@@ -111,6 +111,12 @@ impl Pace {
             || age >= AT_LEAST_EVERY.max(self.cost * 20)
     }
 
+    /// Whether the file system grew by more than the layer may hold, and the layer does not show it.
+    pub fn unexplained(&self, measure: Measure, fullness: Fullness) -> bool {
+        let grown = fullness.since(self.at_start).bytes;
+        grown > self.quota.bytes && measure.bytes <= self.quota.bytes
+    }
+
     /// Takes note of a walk; gives the limit that is broken.
     pub fn walked(
         &mut self,
@@ -152,6 +158,51 @@ pub fn measure(directory: &Path, quota: Quota) -> io::Result<Measure> {
         }
     }
     Ok(walk.measure)
+}
+
+/// Bytes of deleted files of an overlay that processes still hold open, and how many processes could not be asked.
+///
+/// The processes are the descendants of `ancestor`.
+pub fn deleted_bytes(ancestor: u32) -> (u64, u64) {
+    let mut files = HashSet::new();
+    let (mut bytes, mut closed) = (0_u64, 0);
+    let mut pending = children(ancestor);
+    while let Some(process) = pending.pop() {
+        pending.extend(children(process));
+        let Ok(entries) = std::fs::read_dir(format!("/proc/{process}/fd")) else {
+            // Pid 1 hides itself and holds no files; of others nobody knows.
+            closed += u64::from(Path::new(&format!("/proc/{process}")).exists());
+            continue;
+        };
+        for entry in entries.flatten() {
+            if let Some((file, blocks)) = deleted(&entry.path())
+                && files.insert(file)
+            {
+                bytes = bytes.saturating_add(blocks.saturating_mul(512));
+            }
+        }
+    }
+    (bytes, closed.saturating_sub(1))
+}
+
+fn children(process: u32) -> Vec<u32> {
+    let mut found = Vec::new();
+    for task in std::fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten() {
+        let text = std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
+        found.extend(text.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
+    }
+    found
+}
+
+/// Identity and blocks of an open file without a name, if it is in an overlay.
+fn deleted(fd: &Path) -> Option<((u64, u64), u64)> {
+    const OVERLAY: i64 = 0x794c_7630;
+    let status = rustix::fs::stat(fd).ok()?;
+    let is_file = FileType::from_raw_mode(status.st_mode) == FileType::RegularFile;
+    if !is_file || status.st_nlink > 0 || rustix::fs::statfs(fd).ok()?.f_type != OVERLAY {
+        return None;
+    }
+    Some(((status.st_dev, status.st_ino), status.st_blocks as u64))
 }
 
 struct Place {

@@ -59,7 +59,7 @@ pub enum Probe {
     Memory(u64),
     /// Fork until refused or this many; end with the number of children (at most 255).
     Forks(u32),
-    /// Use the processor for this many milliseconds of wall time.
+    /// Use this many milliseconds of processor time.
     Spin(u32),
     /// Write one byte past this offset of a file in the root; end with the error number.
     FileSize(u64),
@@ -408,3 +408,6 @@ impl Event {
         input.end(event)
     }
 }
+
+#[cfg(test)]
+mod tests;

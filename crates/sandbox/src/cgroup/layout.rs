@@ -44,6 +44,11 @@ impl Layout {
         layout
     }
 
+    /// All of them.
+    pub fn directories(&self) -> impl Iterator<Item = &Path> {
+        self.one.iter().map(|(_, directory)| directory.as_path()).chain(self.two.as_deref())
+    }
+
     /// The own group of a version 1 controller.
     pub fn one(&self, controller: Controller) -> Option<&Path> {
         let found = self.one.iter().find(|(name, _)| name == controller.as_str());

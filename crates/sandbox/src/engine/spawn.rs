@@ -13,9 +13,9 @@ use tokio::io::unix::AsyncFd;
 use crate::Error;
 use crate::cgroup::Group;
 use crate::init::{INIT_NAME, is_masked_proc};
-use crate::sandbox::{end_of, remove_group};
+use crate::sandbox::{end_of, open_scratch, remove_group};
 use crate::socket::{self, Trust};
-use crate::spec::EngineConfig;
+use crate::spec::{EngineConfig, Spec};
 use crate::wire::{Event, IdMap, Request};
 
 /// Setting up takes milliseconds; this is for a machine on its knees.
@@ -89,6 +89,12 @@ impl Inner {
     }
 
     /// Ends a half-made sandbox.
+    pub async fn end_sandbox(self, spec: &Spec, group: Group) {
+        self.end(&spec.name, group).await;
+        open_scratch(&spec.name, &spec.work);
+    }
+
+    /// Ends it, wherever it is.
     pub async fn end(self, name: &str, group: Group) {
         let Self { socket, mut launcher } = self;
         drop(socket);

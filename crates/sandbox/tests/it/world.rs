@@ -125,7 +125,8 @@ pub async fn finish(mut process: Process) -> Said {
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     let (read_out, read_err) =
         tokio::join!(out.read_to_end(&mut stdout), err.read_to_end(&mut stderr));
-    (read_out.unwrap(), read_err.unwrap());
+    read_out.unwrap();
+    read_err.unwrap();
     Said {
         status: process.wait().await,
         stdout: String::from_utf8_lossy(&stdout).into_owned(),
@@ -136,4 +137,9 @@ pub async fn finish(mut process: Process) -> Said {
 /// Runs a script to its end.
 pub async fn run(sandbox: &Sandbox, script: &str) -> Said {
     finish(sandbox.exec(shell(script)).await.unwrap()).await
+}
+
+pub fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt;
+    fs::metadata("/proc/self").unwrap().uid() == 0
 }
