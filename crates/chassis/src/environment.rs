@@ -64,6 +64,11 @@ impl Environment {
             .ok_or(MissingHome)
     }
 
+    /// `$XDG_CONFIG_HOME`, else `~/.config`; none without a home.
+    pub fn config_folder(&self) -> Option<PathBuf> {
+        self.absolute("XDG_CONFIG_HOME").or_else(|| self.home().map(|home| home.join(".config")))
+    }
+
     fn absolute(&self, name: &str) -> Option<PathBuf> {
         self.get(name).map(PathBuf::from).filter(|path| path.is_absolute())
     }

@@ -121,6 +121,15 @@ pub enum Error {
         #[source]
         source: globset::Error,
     },
+    /// The isolation engine refused.
+    #[error(transparent)]
+    Sandbox(#[from] sandgate_sandbox::Error),
+    /// The proxy of a sandbox can't be served.
+    #[error(transparent)]
+    Egress(#[from] sandgate_egress::Error),
+    /// Work on files was broken off.
+    #[error("work on files was broken off")]
+    Interrupted,
     /// The host cannot serve as a base.
     #[error("this host cannot serve as `image: host`: {what}; use an OCI image instead")]
     HostUnsupported {
@@ -148,6 +157,9 @@ impl Error {
             | Self::GlobInvalid { .. } => ErrorCode::InvalidArgument,
             Self::TooLarge { .. } => ErrorCode::ResourceExhausted,
             Self::GitDeadline { .. } => ErrorCode::DeadlineExceeded,
+            Self::Sandbox(error) => error.code(),
+            Self::Egress(error) => error.code(),
+            Self::Interrupted => ErrorCode::Internal,
         }
     }
 

@@ -1,10 +1,24 @@
-//! What one machine needs to put sandboxes together: layer directories, source layers and the host base.
+//! One machine: layer directories, sources, the host base, and the sandboxes that are put together from them.
 //!
-//! Everything here blocks (files and child processes); asynchronous callers move it to a blocking thread.
+//! [`Node`] is asynchronous. The parts below it block (files and child processes); [`blocking`] moves them to a thread.
 
 pub mod base;
 pub mod error;
 pub mod layers;
+mod live;
+mod node;
+mod reports;
+mod scripts;
 pub mod source;
 
+pub use base::{HostBase, HostEnvironment};
 pub use error::Error;
+pub use layers::{Layer, LayerStore, SealRule};
+pub use live::Live;
+pub use node::{Node, NodeConfig, Request, blocking};
+pub use reports::{Found, ReadLimits};
+pub use scripts::{RunFiles, Shell};
+pub use source::{
+    BranchName, GitProgram, Inputs, Repository, SetupFacts, Sha, SourceOptions, Tree,
+    UnsupportedEntry,
+};

@@ -1,3 +1,5 @@
+//! What the parser accepts, refuses, and how it says so.
+
 use super::*;
 
 mod errors;

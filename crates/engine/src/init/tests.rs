@@ -1,3 +1,5 @@
+//! Proposals for repositories of several kinds.
+
 use proptest::prelude::*;
 
 use super::*;

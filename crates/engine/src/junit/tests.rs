@@ -1,3 +1,5 @@
+//! Reports of the tools that people use.
+
 use proptest::prelude::*;
 
 use super::*;

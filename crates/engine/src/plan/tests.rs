@@ -1,3 +1,5 @@
+//! Which gates run, in which order, and with what.
+
 use proptest::prelude::*;
 
 use super::*;

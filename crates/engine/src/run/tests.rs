@@ -1,3 +1,5 @@
+//! The state machine of a run: tables, and properties over random runs.
+
 use std::collections::BTreeMap;
 
 use super::*;

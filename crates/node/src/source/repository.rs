@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::git::{GitCommand, GitProgram, SHORT_ANSWER};
 use super::sha::{Sha, check_revision};
+use super::tree::{FileKind, Tree};
 use crate::Error;
 use crate::error::shown;
 
@@ -39,6 +40,29 @@ impl Repository {
     /// The folder of the working tree; `None` for a bare repository.
     pub fn top_level(&self) -> Option<&Path> {
         self.top_level.as_deref()
+    }
+
+    /// The repository as it is looked up: the same for every folder of it.
+    pub fn key(&self) -> String {
+        self.top_level.as_ref().unwrap_or(&self.git_dir).to_string_lossy().into_owned()
+    }
+
+    /// The content of one file of `tree`; none if there is no such file. More than `max_bytes` is an error.
+    pub fn file(&self, tree: &Tree, path: &str, max_bytes: u64) -> Result<Option<Vec<u8>>, Error> {
+        let Some(file) = tree.files.get(path.as_bytes()) else { return Ok(None) };
+        if file.kind == FileKind::Symlink {
+            let path = path.to_owned();
+            return Err(Error::HostileTree { path, why: "it is a symlink where a file is read" });
+        }
+        let mut content = Vec::new();
+        self.read_files(tree, &vec![(path.as_bytes(), file)], &mut |_, chunk| {
+            if content.len() as u64 + chunk.len() as u64 > max_bytes {
+                return Err(Error::TooLarge { what: format!("`{path}`"), limit: max_bytes });
+            }
+            content.extend_from_slice(chunk);
+            Ok(())
+        })?;
+        Ok(Some(content))
     }
 
     /// The commit that is checked out; `None` if the current branch has none yet.

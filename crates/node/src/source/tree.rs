@@ -72,6 +72,26 @@ pub enum UnsupportedEntry {
 }
 
 impl UnsupportedEntry {
+    /// What it is, in one word or two.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Submodule { .. } => "submodule",
+            Self::LfsPointer { .. } => "LFS pointer",
+            Self::NestedRepository { .. } => "nested repository",
+            Self::SpecialFile { .. } => "special file",
+        }
+    }
+
+    /// Where it lies, from the root of the repository.
+    pub fn path(&self) -> &str {
+        match self {
+            Self::Submodule { path }
+            | Self::LfsPointer { path }
+            | Self::NestedRepository { path }
+            | Self::SpecialFile { path } => path,
+        }
+    }
+
     /// What to do instead.
     pub fn instead(&self) -> &'static str {
         match self {

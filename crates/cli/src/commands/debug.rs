@@ -1,0 +1,192 @@
+//! `sandgate debug`: a shell, or one command, exactly where a gate failed.
+
+mod terminal;
+
+use std::ffi::OsString;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+
+use clap::Args;
+use sandgate_domain::{
+    ErrorCode, NetworkAccess, RunId, Snapshot, SnapshotId, SnapshotKind, StepState,
+};
+use sandgate_node::RunFiles;
+use sandgate_provider_gateway::{Held, SandboxWanted};
+use sandgate_sandbox::{Command, ExitStatus, Output, Stdin};
+
+use crate::commands::logs::find_step;
+use crate::commands::run::find_run;
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::local::{Machine, Records};
+
+/// Arguments of `sandgate debug`.
+#[derive(Debug, Args)]
+#[command(after_help = "Inside, `rerun` repeats the gate. What you change is gone when you leave.")]
+pub struct Debug {
+    /// The gate
+    #[arg(required_unless_present = "snapshot")]
+    gate: Option<String>,
+    /// The run; the default is the latest of this repository
+    #[arg(long, value_name = "ID")]
+    run: Option<RunId>,
+    /// A snapshot instead of the one of a gate
+    #[arg(long, value_name = "ID", conflicts_with_all = ["gate", "run"])]
+    snapshot: Option<SnapshotId>,
+    /// A command instead of a shell
+    #[arg(last = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+/// Opens a snapshot and stays in it until the shell ends.
+pub async fn run(context: &Context, command: Debug) -> Result<Exit, Failure> {
+    let records = Records::open(context).await?;
+    let snapshot = find_snapshot(context, &records, &command).await?;
+    let machine = Machine::open(context, &records).await?;
+    let node = machine.gateway.node();
+    let found = &node.base().fingerprint;
+    if *found != snapshot.base_fingerprint {
+        let message = format!(
+            "{} was made on another base: this machine's tools have changed since ({} then, {found} now)",
+            snapshot.id, snapshot.base_fingerprint
+        );
+        return Err(Failure::new(ErrorCode::Conflict, message)
+            .help("run the gates again to get a snapshot on the tools of today"));
+    }
+    let entry = &snapshot.entry;
+    let held = machine
+        .gateway
+        .create(SandboxWanted {
+            run: Some(snapshot.run),
+            step: None,
+            layers: snapshot.layers.clone(),
+            network: entry.network == NetworkAccess::Full,
+            limits: entry.resources,
+            files: RunFiles {
+                scripts: entry.commands.clone(),
+                directory: entry.directory.clone(),
+                changed_paths: None,
+            },
+        })
+        .await?;
+    let status = enter(context, &snapshot, &held, command.command).await;
+    machine.gateway.destroy(held).await?;
+    exit_of(status?)
+}
+
+async fn find_snapshot(
+    context: &Context,
+    records: &Records,
+    command: &Debug,
+) -> Result<Snapshot, Failure> {
+    if let Some(id) = command.snapshot {
+        return Ok(records.snapshots.get(id).await?);
+    }
+    let gate = command.gate.as_deref().unwrap_or_default();
+    let run = find_run(context, records, command.run).await?;
+    let steps = records.store.steps(&context.tenant).of_run(run.id).await?;
+    let step = find_step(&steps, gate)?;
+    let snapshot = match &step.state {
+        StepState::Ended { completion, .. } => completion.snapshot,
+        StepState::Waiting | StepState::Ready | StepState::Claimed { .. } => None,
+    };
+    match snapshot {
+        Some(id) => Ok(records.snapshots.get(id).await?),
+        None => {
+            let result = step.state.completion().map(|completion| completion.result);
+            let result = result.map_or_else(|| step.state.name(), |result| result.as_str());
+            let message = format!("`{gate}` of {} has no debug snapshot: it is {result}", run.id);
+            let failure = Failure::new(ErrorCode::NotFound, message);
+            Err(match run.approved_snapshot {
+                Some(id) => {
+                    failure.help(format!("enter what was approved: sandgate debug --snapshot {id}"))
+                }
+                None => failure,
+            })
+        }
+    }
+}
+
+async fn enter(
+    context: &Context,
+    snapshot: &Snapshot,
+    held: &Held,
+    argv: Vec<OsString>,
+) -> Result<ExitStatus, Failure> {
+    let is_interactive =
+        argv.is_empty() && std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    let mut command = Command::new(if argv.is_empty() { shell(is_interactive) } else { argv });
+    command.cwd = PathBuf::from(&snapshot.entry.directory);
+    command.env = variables(context, snapshot, held);
+    if !is_interactive {
+        command.stdin =
+            Stdin::Inherit(rustix::io::dup(std::io::stdin()).map_err(std::io::Error::from)?);
+        command.output = Output::Fds {
+            stdout: rustix::io::dup(std::io::stdout()).map_err(std::io::Error::from)?,
+            stderr: rustix::io::dup(std::io::stderr()).map_err(std::io::Error::from)?,
+        };
+        let mut process = held.live.start(command).await?;
+        return Ok(process.wait().await);
+    }
+    greet(snapshot);
+    terminal::attach(held, command).await
+}
+
+fn greet(snapshot: &Snapshot) {
+    let what = match snapshot.kind {
+        SnapshotKind::Debug => "the files as the gate left them",
+        SnapshotKind::Approved => "the files that were approved",
+        SnapshotKind::Setup => "the files after the setup",
+    };
+    eprintln!("{}: {what}. Nothing you change is kept.", snapshot.id);
+    if !snapshot.entry.commands.is_empty() {
+        eprintln!("`rerun` repeats the gate, `exit` leaves.");
+    }
+}
+
+fn shell(is_interactive: bool) -> Vec<OsString> {
+    let bash =
+        ["/bin/bash", "/usr/bin/bash"].iter().find(|path| std::path::Path::new(path).exists());
+    let mut argv = vec![OsString::from(bash.unwrap_or(&"/bin/sh"))];
+    if bash.is_some() {
+        argv.extend(["--norc".into(), "--noprofile".into()]);
+    }
+    if is_interactive {
+        argv.push("-i".into());
+    }
+    argv
+}
+
+/// The variables of the gate, and the few that belong to this terminal.
+fn variables(context: &Context, snapshot: &Snapshot, held: &Held) -> Vec<(OsString, OsString)> {
+    let mut variables = held.live.environment().clone();
+    variables.extend(snapshot.entry.environment.clone());
+    for name in ["TERM", "COLORTERM"] {
+        if let Some(value) = context.environment.text(name) {
+            variables.insert(name.to_owned(), value.to_owned());
+        }
+    }
+    let name = snapshot.gate.clone().unwrap_or_else(|| snapshot.kind.to_string());
+    variables.insert("PS1".to_owned(), format!("[{name}] \\w\\$ "));
+    variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect()
+}
+
+/// The shell's own status is the command's.
+fn exit_of(status: ExitStatus) -> Result<Exit, Failure> {
+    match status {
+        ExitStatus::Exited(0) => Ok(Exit::Ok),
+        ExitStatus::Exited(code) => Err(Failure {
+            exit: Exit::Negative,
+            code: "exit_status".to_owned(),
+            message: format!("the command ended with status {code}"),
+            help: None,
+        }),
+        ExitStatus::Signaled(signal) => Err(Failure {
+            exit: Exit::Negative,
+            code: "exit_status".to_owned(),
+            message: format!("the command was ended by signal {signal}"),
+            help: None,
+        }),
+    }
+}

@@ -1,0 +1,91 @@
+//! `sandgate doctor`: what this machine can isolate, what is missing and how to get it.
+
+use sandgate_sandbox::Finding;
+use serde::Serialize;
+
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::local::open_node;
+use crate::output::{self, Format};
+
+/// One line of the report.
+#[derive(Debug, Serialize)]
+struct Line {
+    part: &'static str,
+    name: String,
+    ok: bool,
+    detail: String,
+    help: Option<String>,
+}
+
+impl Line {
+    fn finding(part: &'static str, finding: &Finding) -> Self {
+        Self {
+            part,
+            name: finding.name.to_owned(),
+            ok: finding.held,
+            detail: finding.reason.clone(),
+            help: Some(finding.instead.clone()).filter(|text| !finding.held && !text.is_empty()),
+        }
+    }
+
+    fn fact(part: &'static str, name: &str, detail: impl Into<String>) -> Self {
+        Self { part, name: name.to_owned(), ok: true, detail: detail.into(), help: None }
+    }
+}
+
+/// Probes the machine and prints what was found. Exit 0 if sandboxes can be isolated here.
+pub async fn run(context: &Context) -> Result<Exit, Failure> {
+    let folder = context.data_dir()?;
+    let node = open_node(context, folder.join("node")).await?;
+    let report = node.report();
+    let summary = report.summary();
+    let mut lines = vec![
+        Line::fact("isolation", "level", summary.level.as_str()),
+        Line::fact("isolation", "mode", format!("{:?}", report.mode).to_lowercase()),
+        Line::fact("isolation", "cgroups", format!("{:?}", report.cgroups).to_lowercase()),
+    ];
+    lines.extend(report.namespaces.iter().map(|found| Line::finding("namespaces", found)));
+    lines.extend(report.limits.iter().map(|found| Line::finding("limits", found)));
+    lines.push(Line::finding("network", &report.network));
+    lines.extend(report.obstacle.iter().map(|found| Line::finding("obstacle", found)));
+    for exposed in &node.base().exposed {
+        lines.push(Line::fact("toolchains", &exposed.what, exposed.path.display().to_string()));
+    }
+    for refused in &node.base().refused {
+        let detail = format!("{}: {}", refused.path.display(), refused.reason);
+        lines.push(Line::fact("left out", &refused.what, detail));
+    }
+    let shell = node.shell().argv("SCRIPT").join(" ");
+    lines.push(Line::fact("scripts", "shell", shell));
+    lines.push(Line::fact("state", "folder", folder.display().to_string()));
+    if context.global.output == Format::Table {
+        output::write(&table(&lines))?;
+    } else {
+        output::document(
+            context.global.output,
+            &serde_json::json!({ "isolation": summary, "usable": report.usable(), "checks": lines }),
+        )?;
+    }
+    Ok(if report.usable() { Exit::Ok } else { Exit::Failed })
+}
+
+fn table(lines: &[Line]) -> String {
+    let width = |read: fn(&Line) -> &str| {
+        lines.iter().map(|line| read(line).chars().count()).max().unwrap_or(0)
+    };
+    let (part, name) = (width(|line| line.part), width(|line| &line.name));
+    let mut text = String::new();
+    for line in lines {
+        let mark = if line.ok { "ok     " } else { "missing" };
+        text.push_str(&format!(
+            "{mark}  {:<part$}  {:<name$}  {}\n",
+            line.part, line.name, line.detail
+        ));
+        if let Some(help) = &line.help {
+            text.push_str(&format!("         help: {help}\n"));
+        }
+    }
+    text
+}

@@ -1,0 +1,56 @@
+//! `sandgate init`: a proposal for `.sandgate.yaml` from what the repository contains.
+
+use std::io::Write;
+
+use clap::Args;
+use sandgate_domain::ErrorCode;
+use sandgate_engine::init;
+use sandgate_node::{GitProgram, Repository};
+
+use crate::commands::run::{FILE_NAME, facts};
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::output;
+
+/// Arguments of `sandgate init`.
+#[derive(Debug, Args)]
+pub struct Init {
+    /// Print the proposal, write nothing
+    #[arg(long)]
+    print: bool,
+}
+
+/// Writes the proposal, unless there is a file already.
+pub fn run(context: &Context, command: &Init) -> Result<Exit, Failure> {
+    let git = GitProgram::find(&context.environment.path())?;
+    let repository = Repository::open(&git, &std::env::current_dir()?)?;
+    let tree = repository.working_tree(context.ignore_file().as_deref())?;
+    let proposal = init::propose(&facts(&repository, &tree)?)
+        .map_err(|error| Failure::from_error(ErrorCode::InvalidArgument, &error))?;
+    if command.print {
+        output::write(&proposal.yaml)?;
+        return Ok(Exit::Ok);
+    }
+    let Some(top) = repository.top_level() else {
+        return Err(Failure::new(ErrorCode::InvalidArgument, "the repository has no working tree")
+            .help("print the proposal with `sandgate init --print`"));
+    };
+    let path = top.join(FILE_NAME);
+    let created = std::fs::OpenOptions::new().write(true).create_new(true).open(&path);
+    match created {
+        Ok(mut file) => file.write_all(proposal.yaml.as_bytes())?,
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            let message = format!("`{}` exists already", path.display());
+            return Err(Failure::new(ErrorCode::Conflict, message)
+                .help("see the proposal with `sandgate init --print`"));
+        }
+        Err(error) => return Err(error.into()),
+    }
+    eprintln!("wrote {} with the gates: {}", path.display(), proposal.gates.join(", "));
+    for note in &proposal.notes {
+        eprintln!("note: {note}");
+    }
+    eprintln!("next: sandgate run");
+    Ok(Exit::Ok)
+}

@@ -1,0 +1,331 @@
+//! `sandgate run`: the gates of the current repository, in isolated sandboxes.
+
+mod configuration;
+mod summary;
+
+use std::sync::Arc;
+
+use clap::Args;
+use sandgate_chassis::Shutdown;
+use sandgate_domain::{
+    Entry, ErrorCode, GateResult, NetworkAccess, Resources, Run as RunRow, RunId, SnapshotId,
+    SnapshotKind, TrustTier, UnsupportedKey,
+};
+use sandgate_engine::plan::{Plan, PlanInput, plan};
+use sandgate_gate_runner::{Checkout, Prepared, Runner, RunnerParts};
+use sandgate_integration_agent::NewRun;
+use sandgate_node::{BranchName, GitProgram, Repository, Tree};
+use sandgate_snapshot_service::SnapshotDraft;
+use tokio_util::sync::CancellationToken;
+
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::local::{Machine, Records};
+use crate::output::{self, Format};
+use crate::progress::{self, Style};
+use crate::view::RunView;
+
+pub use configuration::FILE_NAME;
+pub use configuration::facts;
+
+/// Arguments of `sandgate run`.
+#[derive(Debug, Args)]
+pub struct Run {
+    /// Test this commit, branch or tag instead of the working tree
+    #[arg(long = "ref", value_name = "REF")]
+    reference: Option<String>,
+    /// Only this gate and what it needs; may be given several times
+    #[arg(long = "gate", value_name = "NAME")]
+    gates: Vec<String>,
+    /// The branch or commit that the change would be merged into; decides `when.base` and `when.paths`
+    #[arg(long, value_name = "REF")]
+    base: Option<String>,
+    /// How many gates run at a time; the default is the number of processors, at least 2
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    jobs: Option<u16>,
+}
+
+/// What is tested.
+struct Subject {
+    repository: Repository,
+    tree: Tree,
+    key: String,
+}
+
+/// Runs the gates and prints how they ended.
+pub async fn run(context: &Context, command: Run) -> Result<Exit, Failure> {
+    let shutdown = Shutdown::on_signals()?;
+    let subject = subject(context, &command)?;
+    let configured = configuration::read(context, &subject.repository, &subject.tree)?;
+    let base = command.base.as_deref().map(|base| subject.repository.resolve(base)).transpose()?;
+    let branch = subject.repository.branch()?.filter(|_| command.reference.is_none());
+    let changed_paths = match &base {
+        Some(base) => Some(changed_paths(&subject, base)?),
+        None => None,
+    };
+    let plan = plan(
+        &configured.config,
+        &PlanInput {
+            only: gate_names(&command.gates)?,
+            base_branch: command.base.clone(),
+            changed_paths,
+        },
+    )
+    .map_err(|error| Failure::from_error(error.code(), &error))?;
+
+    let records = Records::open(context).await?;
+    let machine = Machine::open(context, &records).await?;
+    require_isolation(&machine)?;
+    let unsupported = [configured.unsupported, entries(&subject.tree)].concat();
+    for key in &unsupported {
+        eprintln!("warning: {}:{}: `{}` {}", key.file, key.line, key.key, key.instead);
+    }
+    let new = NewRun {
+        repository: subject.key.clone(),
+        repository_key: subject.key.clone(),
+        head_sha: subject.tree.commit().as_str().to_owned(),
+        base_sha: base.as_ref().map(|sha| sha.as_str().to_owned()),
+        branch: branch.clone(),
+        dirty: subject.tree.dirty(),
+        tier: TrustTier::Member,
+        plan: plan.clone(),
+        unsupported,
+        isolation: machine.gateway.node().report().summary(),
+    };
+    let branch = branch.and_then(|name| name.parse::<BranchName>().ok());
+    let checkout = Checkout { repository: subject.repository, tree: subject.tree, base, branch };
+    let work = Work { context, records: &records, machine: &machine };
+    let slots = command.jobs.map_or_else(default_slots, usize::from);
+    let run = work.drive(new, checkout, &plan, slots, &shutdown, command.gates.is_empty()).await?;
+    work.tidy().await;
+    finish(context, &records, run, shutdown.soft.is_cancelled()).await
+}
+
+fn subject(context: &Context, command: &Run) -> Result<Subject, Failure> {
+    let git = GitProgram::find(&context.environment.path())?;
+    let repository = Repository::open(&git, &std::env::current_dir()?)?;
+    let tree = match &command.reference {
+        Some(reference) => {
+            let sha = repository.resolve(reference)?;
+            repository.commit_tree(&sha)?
+        }
+        None => repository.working_tree(context.ignore_file().as_deref())?,
+    };
+    let key = repository.key();
+    Ok(Subject { repository, tree, key })
+}
+
+fn changed_paths(subject: &Subject, base: &sandgate_node::Sha) -> Result<Vec<String>, Failure> {
+    let merge_base = subject.repository.merge_base(base, subject.tree.commit())?;
+    let base = subject.repository.commit_tree(merge_base.as_ref().unwrap_or(base))?;
+    let changed = subject.tree.changed_since(&base);
+    Ok(changed.iter().map(|path| String::from_utf8_lossy(path).into_owned()).collect())
+}
+
+fn gate_names(names: &[String]) -> Result<Vec<sandgate_engine::GateName>, Failure> {
+    let parse = |name: &String| {
+        name.parse::<sandgate_engine::GateName>()
+            .map_err(|error| Failure::from_error(ErrorCode::InvalidArgument, &error))
+    };
+    names.iter().map(parse).collect()
+}
+
+fn require_isolation(machine: &Machine) -> Result<(), Failure> {
+    let report = machine.gateway.node().report();
+    if report.usable() {
+        return Ok(());
+    }
+    let missing = report.namespaces.iter().chain(&report.obstacle).filter(|found| !found.held);
+    let lines: Vec<String> =
+        missing.map(|found| format!("  {}: {}", found.name, found.reason)).collect();
+    let message = format!("this machine can't hold an isolated sandbox:\n{}", lines.join("\n"));
+    Err(Failure::new(ErrorCode::Unsupported, message)
+        .help("`sandgate doctor` tells what to do about each"))
+}
+
+/// What a source holds that we do not fetch, as the run reports it.
+fn entries(tree: &Tree) -> Vec<UnsupportedKey> {
+    tree.unsupported()
+        .iter()
+        .map(|entry| UnsupportedKey {
+            key: entry.kind().to_owned(),
+            file: entry.path().to_owned(),
+            line: 1,
+            column: 1,
+            instead: entry.instead().to_owned(),
+        })
+        .collect()
+}
+
+fn default_slots() -> usize {
+    std::thread::available_parallelism().map_or(2, usize::from).max(2)
+}
+
+/// The parts that a run goes through.
+struct Work<'a> {
+    context: &'a Context,
+    records: &'a Records,
+    machine: &'a Machine,
+}
+
+impl Work<'_> {
+    async fn drive(
+        &self,
+        new: NewRun,
+        checkout: Checkout,
+        plan: &Plan,
+        slots: usize,
+        shutdown: &Shutdown,
+        is_whole: bool,
+    ) -> Result<RunId, Failure> {
+        let agent = &self.machine.agent;
+        let runner = Runner::new(RunnerParts {
+            agent: agent.clone(),
+            gateway: self.machine.gateway.clone(),
+            snapshots: self.records.snapshots.clone(),
+            clock: Arc::clone(&self.context.clock),
+            owner: self.machine.owner.clone(),
+        });
+        let repository_key = new.repository_key.clone();
+        let run = agent.create_run(new).await?;
+        let style = Style {
+            form: if self.context.global.quiet {
+                progress::Form::None
+            } else {
+                self.context.global.progress.decide()
+            },
+            colour: self.context.colour,
+            output: self.context.global.verbose > 0,
+        };
+        let following =
+            tokio::spawn(progress::follow(style, agent.step_names(run)?, agent.watch(run)?));
+        let prepared = match runner.prepare(run, checkout, plan, TrustTier::Member).await {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                following.abort();
+                agent.fail(run, &error.chain()).await?;
+                return Err(error.into());
+            }
+        };
+        let stop = CancellationToken::new();
+        let serving = {
+            let (runner, stop) = (runner.clone(), stop.clone());
+            tokio::spawn(async move { runner.serve(slots, stop).await })
+        };
+        agent.begin(run).await?;
+        let verdict = agent.verdict(run);
+        tokio::pin!(verdict);
+        let result = tokio::select! {
+            result = &mut verdict => result?,
+            () = shutdown.soft.cancelled() => {
+                agent.cancel(run, "interrupted").await?;
+                tokio::select! {
+                    result = &mut verdict => result?,
+                    () = shutdown.hard.cancelled() => GateResult::Cancellation,
+                }
+            }
+        };
+        stop.cancel();
+        let _finished = tokio::join!(serving, following);
+        let approved = if result == GateResult::Success && is_whole {
+            Some(self.approve(run, repository_key, plan, &prepared).await?)
+        } else {
+            None
+        };
+        agent.close(run, approved).await?;
+        Ok(run)
+    }
+
+    /// The snapshot of what passed: environment, commit, and the files of `approve_from`.
+    async fn approve(
+        &self,
+        run: RunId,
+        repository_key: String,
+        plan: &Plan,
+        prepared: &Prepared,
+    ) -> Result<SnapshotId, Failure> {
+        let mut layers = Vec::new();
+        if let Some(setup) = &prepared.setup {
+            layers.extend(self.records.snapshots.find_layer(&setup.wanted).await?);
+        }
+        layers.push(prepared.source);
+        if let Some(gate) = &plan.approve_from {
+            layers.extend(self.machine.agent.gate_layers(run, gate.as_str())?);
+        }
+        let node = self.machine.gateway.node();
+        let mut bytes = 0;
+        for layer in &layers {
+            bytes += node.layers().get(*layer)?.map_or(0, |layer| layer.bytes);
+        }
+        let mut environment = node.sandbox_environment();
+        environment.extend(plan.environment.env.clone());
+        let draft = SnapshotDraft {
+            repository_key,
+            run,
+            gate: None,
+            kind: SnapshotKind::Approved,
+            layers,
+            bytes,
+            base_fingerprint: node.base().fingerprint.clone(),
+            entry: Entry {
+                environment,
+                directory: "/workspace".to_owned(),
+                commands: Vec::new(),
+                resources: Resources::default(),
+                network: NetworkAccess::None,
+            },
+            keep: None,
+        };
+        Ok(self.records.snapshots.record(draft).await?)
+    }
+
+    /// Removes what nobody needs any more. A fault here is said, and does not change the verdict.
+    async fn tidy(&self) {
+        let node = self.machine.gateway.node();
+        if let Err(error) = super::snapshot::collect(&self.records.snapshots, node).await {
+            eprintln!("warning: old snapshots could not be removed: {}", error.message);
+        }
+    }
+}
+
+async fn finish(
+    context: &Context,
+    records: &Records,
+    run: RunId,
+    is_interrupted: bool,
+) -> Result<Exit, Failure> {
+    let row = find_run(context, records, Some(run)).await?;
+    let steps = records.store.steps(&context.tenant).of_run(run).await?;
+    let view = RunView::new(&row, &steps);
+    match context.global.output {
+        Format::Table => output::write(&summary::text(context, &view, &row))?,
+        Format::Name => output::write(&format!("{run}\n"))?,
+        Format::Json | Format::Jsonl => output::document(context.global.output, &view)?,
+    }
+    if is_interrupted {
+        return Ok(Exit::Interrupted);
+    }
+    Ok(view.result.map_or(Exit::Failed, Exit::from))
+}
+
+/// The run with this id, or the latest of the current repository.
+pub async fn find_run(
+    context: &Context,
+    records: &Records,
+    id: Option<RunId>,
+) -> Result<RunRow, Failure> {
+    let runs = records.store.runs(&context.tenant);
+    if let Some(id) = id {
+        return runs.get(id).await?.ok_or_else(|| {
+            let folder = records.folder.display();
+            Failure::new(ErrorCode::NotFound, format!("there is no {id} in `{folder}`"))
+        });
+    }
+    let git = GitProgram::find(&context.environment.path())?;
+    let repository = Repository::open(&git, &std::env::current_dir()?)?;
+    runs.latest(&repository.key()).await?.ok_or_else(|| {
+        Failure::new(ErrorCode::NotFound, "this repository has no run yet")
+            .help("start one with `sandgate run`, or name one with --run")
+    })
+}

@@ -1,0 +1,182 @@
+//! `sandgate snapshot`: list, show and remove snapshots.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Subcommand;
+use sandgate_domain::{Snapshot as Row, SnapshotId, SnapshotState};
+use sandgate_node::{GitProgram, Node, Repository};
+use sandgate_snapshot_service::SnapshotService;
+use sandgate_store::PageRequest;
+use serde::Serialize;
+
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::local::{Records, open_node};
+use crate::output::{self, Format};
+use crate::text;
+
+/// Layers that nothing stands on are kept for that long, because the next run may need them again.
+const IDLE_LAYERS: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How many layers are removed at a time.
+const COLLECTED_AT_ONCE: u32 = 200;
+/// How many snapshots are listed.
+const LISTED: u32 = 200;
+
+/// The commands of `sandgate snapshot`.
+#[derive(Debug, Subcommand)]
+pub enum Snapshot {
+    /// List the snapshots, newest first
+    #[command(visible_alias = "ls")]
+    List {
+        /// Of all repositories, not only the current one
+        #[arg(long)]
+        all: bool,
+    },
+    /// Show one snapshot
+    #[command(alias = "get")]
+    Show {
+        /// Its id
+        id: SnapshotId,
+    },
+    /// Remove a snapshot and the layers that only it stands on
+    #[command(alias = "rm")]
+    Delete {
+        /// Its id
+        id: SnapshotId,
+    },
+    /// Remove snapshots whose time is over, and layers that nothing stands on
+    Prune {
+        /// Remove unused layers at once, also those that the next run could have used again
+        #[arg(long)]
+        all_layers: bool,
+    },
+}
+
+/// A snapshot as JSON.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct View {
+    id: String,
+    kind: String,
+    repo: String,
+    run: String,
+    gate: Option<String>,
+    state: &'static str,
+    bytes: Option<u64>,
+    layers: Vec<String>,
+    base_fingerprint: String,
+    created_at: String,
+    expires_at: Option<String>,
+    pinned: bool,
+}
+
+impl From<&Row> for View {
+    fn from(row: &Row) -> Self {
+        let bytes = match row.state {
+            SnapshotState::Local { bytes } => Some(bytes),
+            SnapshotState::Sealing | SnapshotState::Deleted { .. } => None,
+        };
+        Self {
+            id: row.id.to_string(),
+            kind: row.kind.to_string(),
+            repo: row.repository_key.clone(),
+            run: row.run.to_string(),
+            gate: row.gate.clone(),
+            state: row.state.name(),
+            bytes,
+            layers: row.layers.iter().map(ToString::to_string).collect(),
+            base_fingerprint: row.base_fingerprint.clone(),
+            created_at: text::time(row.created_at),
+            expires_at: row.expires_at.map(text::time),
+            pinned: row.pinned,
+        }
+    }
+}
+
+/// Lists, shows or removes.
+pub async fn run(context: &Context, command: Snapshot) -> Result<Exit, Failure> {
+    let records = Records::open(context).await?;
+    match command {
+        Snapshot::List { all } => list(context, &records, all).await?,
+        Snapshot::Show { id } => {
+            let view = View::from(&records.snapshots.get(id).await?);
+            let format = match context.global.output {
+                Format::Table => Format::Json,
+                Format::Name => return output::write(&format!("{id}\n")).map(|()| Exit::Ok),
+                other @ (Format::Json | Format::Jsonl) => other,
+            };
+            output::document(format, &view)?;
+        }
+        Snapshot::Delete { id } => {
+            records.snapshots.delete(id).await?;
+            let node = open_node(context, records.folder.join("node")).await?;
+            let freed = remove_layers(&records.snapshots, &node, IDLE_LAYERS).await?;
+            eprintln!("removed {id}; {} freed", text::bytes(freed));
+        }
+        Snapshot::Prune { all_layers } => {
+            let expired = records.snapshots.prune().await?;
+            let node = open_node(context, records.folder.join("node")).await?;
+            let idle = if all_layers { Duration::ZERO } else { IDLE_LAYERS };
+            let freed = remove_layers(&records.snapshots, &node, idle).await?;
+            eprintln!("removed {} snapshots; {} freed", expired.len(), text::bytes(freed));
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+async fn list(context: &Context, records: &Records, all: bool) -> Result<(), Failure> {
+    let key = if all { None } else { Some(current_repository(context)?) };
+    let page = records.snapshots.list(key.as_deref(), &PageRequest::first(LISTED)).await?;
+    let views: Vec<View> = page.items.iter().map(View::from).collect();
+    output::rows(
+        context.global.output,
+        &views,
+        &[
+            ("ID", |view| view.id.clone()),
+            ("KIND", |view| view.kind.clone()),
+            ("GATE", |view| view.gate.clone().unwrap_or_else(|| "-".to_owned())),
+            ("SIZE", |view| view.bytes.map_or_else(|| "-".to_owned(), text::bytes)),
+            ("CREATED", |view| view.created_at.clone()),
+            ("EXPIRES", |view| view.expires_at.clone().unwrap_or_else(|| "never".to_owned())),
+        ],
+        |view| view.id.clone(),
+    )
+}
+
+fn current_repository(context: &Context) -> Result<String, Failure> {
+    let git = GitProgram::find(&context.environment.path())?;
+    let opened = Repository::open(&git, &std::env::current_dir()?);
+    let repository = opened.map_err(|error| Failure::from(error).help("or list with --all"))?;
+    Ok(repository.key())
+}
+
+/// Removes snapshots whose time is over, and layers that nobody needed for a while.
+pub async fn collect(snapshots: &SnapshotService, node: &Node) -> Result<(), Failure> {
+    snapshots.prune().await?;
+    remove_layers(snapshots, node, IDLE_LAYERS).await?;
+    Ok(())
+}
+
+/// Removes layers that nothing stands on; the bytes that they held. Layers of gates can never be found again, so they go at
+/// once.
+async fn remove_layers(
+    snapshots: &SnapshotService,
+    node: &Node,
+    idle: Duration,
+) -> Result<u64, Failure> {
+    let mut freed = 0;
+    for layer in snapshots.removable_layers(idle, COLLECTED_AT_ONCE).await? {
+        if !snapshots.forget_layer(layer.id).await? {
+            continue;
+        }
+        let store = Arc::clone(node.layers());
+        let id = layer.id;
+        sandgate_node::blocking(move || store.delete(id)).await?;
+        if let sandgate_domain::LayerState::Ready(content) = &layer.state {
+            freed += content.bytes;
+        }
+    }
+    Ok(freed)
+}

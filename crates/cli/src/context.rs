@@ -1,0 +1,74 @@
+//! What every command starts from: the environment, the clock, the flags.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use sandgate_chassis::{Environment, LogLevel, SystemClock, SystemIds, start_logging};
+use sandgate_domain::{Clock, ErrorCode, Ids, TenantId};
+
+use crate::args::Global;
+use crate::failure::Failure;
+
+/// What every command starts from.
+pub struct Context {
+    /// The flags.
+    pub global: Global,
+    /// The variables of this process.
+    pub environment: Environment,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// Where ids come from.
+    pub ids: Arc<dyn Ids>,
+    /// Whose things they are.
+    pub tenant: TenantId,
+    /// Whether standard error is coloured.
+    pub colour: bool,
+}
+
+impl Context {
+    /// Reads the environment and starts logging.
+    pub fn new(global: Global) -> Result<Self, Failure> {
+        let environment = Environment::read();
+        let colour = global.color.on_stderr(&environment);
+        let level = match (global.quiet, global.verbose) {
+            (true, _) => LogLevel::Error,
+            (false, 0) => LogLevel::Warn,
+            (false, 1) => LogLevel::Info,
+            (false, _) => LogLevel::Debug,
+        };
+        start_logging(level, colour);
+        Ok(Self {
+            global,
+            environment,
+            clock: Arc::new(SystemClock),
+            ids: Arc::new(SystemIds),
+            tenant: TenantId::default(),
+            colour,
+        })
+    }
+
+    /// The user's own list of files that git ignores everywhere, if there is one.
+    pub fn ignore_file(&self) -> Option<PathBuf> {
+        self.environment
+            .config_folder()
+            .map(|folder| folder.join("git/ignore"))
+            .filter(|p| p.is_file())
+    }
+
+    /// The folder for state, made if it is not there.
+    pub fn data_dir(&self) -> Result<PathBuf, Failure> {
+        let folder = match &self.global.data_dir {
+            Some(folder) => std::path::absolute(folder)?,
+            None => self
+                .environment
+                .state_folder()
+                .map_err(|error| Failure::from_error(ErrorCode::InvalidArgument, &error))?,
+        };
+        std::fs::create_dir_all(&folder).map_err(|error| {
+            let folder = folder.display();
+            Failure::new(ErrorCode::Internal, format!("can't make the folder `{folder}`: {error}"))
+                .help("give another one with --data-dir")
+        })?;
+        Ok(folder)
+    }
+}

@@ -1,0 +1,95 @@
+//! The whole system on this machine, over one folder: what `run`, `debug`, `logs` and `snapshot` work with.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use sandgate_integration_agent::{Agent, Logs};
+use sandgate_node::{HostEnvironment, Node, NodeConfig};
+use sandgate_provider_gateway::Gateway;
+use sandgate_snapshot_service::SnapshotService;
+use sandgate_store::Store;
+
+use crate::context::Context;
+use crate::failure::Failure;
+
+/// The parts that only read and write the database.
+pub struct Records {
+    /// The folder.
+    pub folder: PathBuf,
+    /// The database.
+    pub store: Store,
+    /// What steps wrote.
+    pub logs: Logs,
+    /// Snapshots and layers.
+    pub snapshots: SnapshotService,
+}
+
+/// The parts that make sandboxes.
+pub struct Machine {
+    /// Runs and steps.
+    pub agent: Agent,
+    /// Sandboxes.
+    pub gateway: Gateway,
+    /// The name of this process in leases.
+    pub owner: String,
+}
+
+impl Records {
+    /// Opens the folder of this user, or the one of `--data-dir`.
+    pub async fn open(context: &Context) -> Result<Self, Failure> {
+        let folder = context.data_dir()?;
+        let store = Store::open(&folder.join("state.db"), &*context.clock).await?;
+        let snapshots = SnapshotService::new(
+            store.clone(),
+            context.tenant.clone(),
+            Arc::clone(&context.clock),
+            Arc::clone(&context.ids),
+            owner()?,
+        );
+        let logs = Logs::new(folder.join("logs"));
+        Ok(Self { folder, store, logs, snapshots })
+    }
+}
+
+impl Machine {
+    /// Probes this machine and sweeps what killed processes left.
+    pub async fn open(context: &Context, records: &Records) -> Result<Self, Failure> {
+        let node = open_node(context, records.folder.join("node")).await?;
+        let gateway = Gateway::new(
+            records.store.clone(),
+            node,
+            context.tenant.clone(),
+            Arc::clone(&context.clock),
+            Arc::clone(&context.ids),
+        )?;
+        gateway.sweep().await?;
+        let agent = Agent::new(
+            records.store.clone(),
+            context.tenant.clone(),
+            records.logs.clone(),
+            Arc::clone(&context.clock),
+            Arc::clone(&context.ids),
+        );
+        Ok(Self { agent, gateway, owner: owner()? })
+    }
+}
+
+/// Probes this machine.
+pub async fn open_node(context: &Context, folder: PathBuf) -> Result<Node, Failure> {
+    let environment = &context.environment;
+    let host = HostEnvironment {
+        home: environment.home(),
+        path: environment.path(),
+        variables: environment
+            .texts()
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect(),
+    };
+    Ok(Node::open(NodeConfig { folder, host }).await?)
+}
+
+/// The name of this process in leases: its id, and when it started.
+fn owner() -> Result<String, Failure> {
+    let this = sandgate_provider_gateway::this_process()?;
+    Ok(format!("run-{}-{}", this.pid, this.start_ticks))
+}

@@ -1,0 +1,5 @@
+//! The binary as its users meet it, and the invariants of the workspace.
+
+mod architecture;
+mod running;
+mod world;

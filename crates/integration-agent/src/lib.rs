@@ -1,0 +1,16 @@
+//! Owns runs, steps and their logs: decides what may run next, and accepts one result for each gate of a run.
+//!
+//! A run is a state machine without I/O (`sandgate_engine::run`). This crate feeds it with what happened, writes down what
+//! it decided, and lets runners claim the steps that became ready.
+
+mod agent;
+mod error;
+mod logs;
+mod progress;
+mod sink;
+
+pub use agent::{Agent, Assignment, NewRun, SETUP, StepReport, Task};
+pub use error::Error;
+pub use logs::{CAP_BYTES, Logs, Span};
+pub use progress::{Progress, Stream};
+pub use sink::LogSink;

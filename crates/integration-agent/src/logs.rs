@@ -1,0 +1,155 @@
+//! What steps wrote, on disk: one file of text a step, and an index that tells the two streams apart.
+//!
+//! Appending is idempotent by offset, so a chunk that is sent again after a lost answer is not written twice. Past the cap
+//! output is counted and dropped behind a marker.
+
+use std::fs::{File, OpenOptions, create_dir_all};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use sandgate_domain::{RunId, StepId};
+
+use crate::progress::Stream;
+
+/// The most that is kept of one step's output, in bytes.
+pub const CAP_BYTES: u64 = 64 << 20;
+
+/// The log files of all runs below one folder.
+#[derive(Debug, Clone)]
+pub struct Logs {
+    folder: PathBuf,
+}
+
+/// The open log of one step.
+#[derive(Debug)]
+pub struct LogWriter {
+    text: File,
+    index: File,
+    length: u64,
+    dropped: u64,
+}
+
+/// A part of a log: which stream wrote how many bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// Who wrote it.
+    pub stream: Stream,
+    /// How many bytes.
+    pub bytes: u32,
+}
+
+impl Logs {
+    /// The logs below `folder`, which need not exist yet.
+    pub fn new(folder: PathBuf) -> Self {
+        Self { folder }
+    }
+
+    /// The file that holds the text of a step.
+    pub fn path(&self, run: RunId, step: StepId) -> PathBuf {
+        self.folder.join(run.to_string()).join(format!("{step}.log"))
+    }
+
+    /// Opens the log of a step for appending.
+    ///
+    /// # Errors
+    /// If the files can't be made or read.
+    pub fn append(&self, run: RunId, step: StepId) -> io::Result<LogWriter> {
+        let path = self.path(run, step);
+        create_dir_all(self.folder.join(run.to_string()))?;
+        let open = |path: &Path| OpenOptions::new().create(true).append(true).open(path);
+        let text = open(&path)?;
+        let index = open(&path.with_extension("index"))?;
+        let length = text.metadata()?.len();
+        Ok(LogWriter { text, index, length, dropped: 0 })
+    }
+
+    /// Up to `limit` bytes of the text of a step from `offset` on.
+    ///
+    /// # Errors
+    /// If the step has no log, or it can't be read.
+    pub fn read(&self, run: RunId, step: StepId, offset: u64, limit: u64) -> io::Result<Vec<u8>> {
+        let mut file = File::open(self.path(run, step))?;
+        file.seek(SeekFrom::Start(offset))?;
+        let mut bytes = Vec::new();
+        file.take(limit).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// The parts of a log in order.
+    ///
+    /// # Errors
+    /// If the step has no log, or it can't be read.
+    pub fn spans(&self, run: RunId, step: StepId) -> io::Result<Vec<Span>> {
+        let bytes = std::fs::read(self.path(run, step).with_extension("index"))?;
+        Ok(bytes.chunks_exact(5).filter_map(decode).collect())
+    }
+
+    /// Removes the logs of a run. No log is not an error.
+    ///
+    /// # Errors
+    /// If a file can't be removed.
+    pub fn remove(&self, run: RunId) -> io::Result<()> {
+        match std::fs::remove_dir_all(self.folder.join(run.to_string())) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            outcome => outcome,
+        }
+    }
+}
+
+impl LogWriter {
+    /// Appends what a stream wrote, up to the cap.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    pub fn write(&mut self, stream: Stream, bytes: &[u8]) -> io::Result<()> {
+        let room = usize::try_from(CAP_BYTES.saturating_sub(self.length)).unwrap_or(usize::MAX);
+        let kept = &bytes[..bytes.len().min(room)];
+        self.dropped += (bytes.len() - kept.len()) as u64;
+        if kept.is_empty() {
+            return Ok(());
+        }
+        self.text.write_all(kept)?;
+        self.length += kept.len() as u64;
+        for part in kept.chunks(u32::MAX as usize) {
+            let count = u32::try_from(part.len()).unwrap_or(u32::MAX);
+            self.index.write_all(&encode(Span { stream, bytes: count }))?;
+        }
+        Ok(())
+    }
+
+    /// Ends the log: says how much was dropped, if anything was, and how long the text is in bytes.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    pub fn finish(mut self) -> io::Result<u64> {
+        if self.dropped > 0 {
+            let marker =
+                format!("\n[sandgate: {} more bytes of output were dropped]\n", self.dropped);
+            self.text.write_all(marker.as_bytes())?;
+            let count = u32::try_from(marker.len()).unwrap_or(u32::MAX);
+            self.index.write_all(&encode(Span { stream: Stream::Stderr, bytes: count }))?;
+            self.length += marker.len() as u64;
+        }
+        self.text.sync_data()?;
+        Ok(self.length)
+    }
+}
+
+fn encode(span: Span) -> [u8; 5] {
+    let [a, b, c, d] = span.bytes.to_le_bytes();
+    let stream = match span.stream {
+        Stream::Stdout => 1,
+        Stream::Stderr => 2,
+    };
+    [stream, a, b, c, d]
+}
+
+fn decode(record: &[u8]) -> Option<Span> {
+    let [stream, a, b, c, d] = *record else { return None };
+    let stream = match stream {
+        1 => Stream::Stdout,
+        2 => Stream::Stderr,
+        _ => return None,
+    };
+    Some(Span { stream, bytes: u32::from_le_bytes([a, b, c, d]) })
+}

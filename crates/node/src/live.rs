@@ -1,0 +1,121 @@
+//! One sandbox that exists now.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use sandgate_domain::LayerId;
+use sandgate_egress::{Incident, Policy, Proxy};
+use sandgate_sandbox::{Command, Limit, Process, Sandbox, Usage};
+use tokio_util::sync::CancellationToken;
+
+use crate::error::Error;
+use crate::layers::{Layer, LayerStore, Scratch, SealRule};
+use crate::node::{blocking, remove_folder};
+use crate::reports::{Found, ReadLimits, read_files};
+
+/// A living sandbox. Dropping it kills everything inside; [`Live::seal`] or [`Live::destroy`] also tidies up.
+pub struct Live {
+    sandbox: Sandbox,
+    scratch: Scratch,
+    run_folder: PathBuf,
+    layers: Arc<LayerStore>,
+    environment: BTreeMap<String, String>,
+    proxy: Option<Proxy>,
+    stop_proxy: CancellationToken,
+}
+
+impl Live {
+    pub(crate) fn new(
+        mut sandbox: Sandbox,
+        scratch: Scratch,
+        run_folder: PathBuf,
+        layers: Arc<LayerStore>,
+        environment: BTreeMap<String, String>,
+    ) -> Result<Self, Error> {
+        let stop_proxy = CancellationToken::new();
+        let policy = Policy::default();
+        let proxy = sandbox
+            .take_proxy_listener()
+            .map(|listener| sandgate_egress::serve(listener, policy, stop_proxy.clone()))
+            .transpose()?;
+        Ok(Self { sandbox, scratch, run_folder, layers, environment, proxy, stop_proxy })
+    }
+
+    /// The variables that every command gets.
+    pub fn environment(&self) -> &BTreeMap<String, String> {
+        &self.environment
+    }
+
+    /// Starts a command.
+    ///
+    /// # Errors
+    /// If it can't be started; nothing ran then.
+    pub async fn start(&self, command: Command) -> Result<Process, Error> {
+        Ok(self.sandbox.exec(command).await?)
+    }
+
+    /// Kills every process inside and waits for their end; the sandbox itself stays.
+    pub async fn kill_processes(&self) {
+        self.sandbox.kill_processes().await;
+    }
+
+    /// The limit that was broken, if one was.
+    pub fn broken_limit(&self) -> Option<Limit> {
+        self.sandbox.broken_limit()
+    }
+
+    /// What was used so far.
+    pub fn usage(&self) -> Usage {
+        self.sandbox.usage()
+    }
+
+    /// Connections that the proxy refused or could not make.
+    pub fn incidents(&self) -> Vec<Incident> {
+        self.proxy.as_ref().map(Proxy::incidents).unwrap_or_default()
+    }
+
+    /// Files that were written below `/workspace`, by glob; bounded.
+    ///
+    /// # Errors
+    /// If the folder itself can't be read. A file that can't be is in the answer with its reason.
+    pub async fn read_files(
+        &self,
+        patterns: Vec<String>,
+        limits: ReadLimits,
+    ) -> Result<Found, Error> {
+        let workspace = self.scratch.upper().join("workspace");
+        blocking(move || read_files(&workspace, &patterns, limits)).await
+    }
+
+    /// Stops everything inside and turns what was written into a layer.
+    ///
+    /// # Errors
+    /// If the files can't be moved into the store.
+    pub async fn seal(self, id: LayerId, rule: SealRule) -> Result<Layer, Error> {
+        let Self { sandbox, scratch, run_folder, layers, stop_proxy, .. } = self;
+        stop_proxy.cancel();
+        sandbox.destroy().await?;
+        blocking(move || {
+            let layer = layers.seal(&scratch, rule, id)?;
+            remove_folder(&run_folder)?;
+            Ok(layer)
+        })
+        .await
+    }
+
+    /// Stops everything inside and removes what was written.
+    ///
+    /// # Errors
+    /// If something of it can't be removed.
+    pub async fn destroy(self) -> Result<(), Error> {
+        let Self { sandbox, scratch, run_folder, layers, stop_proxy, .. } = self;
+        stop_proxy.cancel();
+        sandbox.destroy().await?;
+        blocking(move || {
+            layers.delete_scratch(scratch.sandbox())?;
+            remove_folder(&run_folder)
+        })
+        .await
+    }
+}

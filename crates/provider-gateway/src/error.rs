@@ -1,0 +1,36 @@
+//! What can go wrong with sandboxes.
+
+use std::io;
+
+use sandgate_domain::ErrorCode;
+
+/// A failure of the gateway.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The database refused.
+    #[error(transparent)]
+    Store(#[from] sandgate_store::Error),
+    /// The machine refused.
+    #[error(transparent)]
+    Node(#[from] sandgate_node::Error),
+    /// `/proc` does not tell what it should.
+    #[error("cannot tell this process apart from others by `{path}`")]
+    Process {
+        /// The file of `/proc`.
+        path: String,
+        /// The system's answer.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl Error {
+    /// What kind of failure it is.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::Store(error) => error.code(),
+            Self::Node(error) => error.code(),
+            Self::Process { .. } => ErrorCode::Internal,
+        }
+    }
+}

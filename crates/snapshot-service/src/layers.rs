@@ -1,0 +1,130 @@
+//! Whose turn it is to build a layer, and which layers may be removed.
+
+use std::time::Duration;
+
+use sandgate_domain::{Layer, LayerContent, LayerId, LayerKind, LayerState, TrustTier};
+use sandgate_store::{BuildClaim, LayerRequest};
+
+use crate::{Error, SnapshotService};
+
+/// How long a build is held without a sign of life.
+const LEASE: Duration = Duration::from_secs(60);
+/// How often somebody who waits for a build of another process asks again.
+const POLL: Duration = Duration::from_millis(100);
+
+/// A layer that somebody needs.
+#[derive(Debug, Clone)]
+pub struct LayerWanted {
+    /// What it holds.
+    pub kind: LayerKind,
+    /// What it is built from; none: it is made in any case, and never found again.
+    pub key: Option<String>,
+    /// Who may use it.
+    pub tier: TrustTier,
+    /// The fingerprint of the base that it is made on.
+    pub base_fingerprint: String,
+}
+
+/// The answer to somebody who needs a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LayerTurn {
+    /// It is there.
+    Ready(LayerId),
+    /// The caller builds it, and then finishes or abandons the build.
+    Build {
+        /// The id that the layer gets.
+        layer: LayerId,
+        /// The number of this build.
+        fence: u64,
+    },
+}
+
+impl SnapshotService {
+    /// Asks for a layer, and waits while another process builds it.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn take_turn(&self, wanted: &LayerWanted) -> Result<LayerTurn, Error> {
+        let request = LayerRequest {
+            id: LayerId::new(&*self.ids),
+            tier: wanted.tier,
+            kind: wanted.kind,
+            key: wanted.key.clone(),
+            base_fingerprint: wanted.base_fingerprint.clone(),
+        };
+        let layers = self.store.layers(&self.tenant);
+        loop {
+            let now = self.clock.now();
+            match layers.claim_build(&request, &self.owner, now, LEASE).await? {
+                BuildClaim::Built(layer) => return Ok(LayerTurn::Ready(layer.id)),
+                BuildClaim::Claimed { layer, fence, .. } => {
+                    return Ok(LayerTurn::Build { layer, fence });
+                }
+                BuildClaim::InFlight { .. } => tokio::time::sleep(POLL).await,
+            }
+        }
+    }
+
+    /// The ready layer with this key, if there is one.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn find_layer(&self, wanted: &LayerWanted) -> Result<Option<LayerId>, Error> {
+        let Some(key) = &wanted.key else { return Ok(None) };
+        let found = self.store.layers(&self.tenant).find(wanted.tier, wanted.kind, key).await?;
+        Ok(found.filter(|layer| matches!(layer.state, LayerState::Ready(_))).map(|layer| layer.id))
+    }
+
+    /// Holds builds for longer, until the future is dropped.
+    pub async fn keep_building(&self, layer: LayerId, fence: u64) {
+        let layers = self.store.layers(&self.tenant);
+        loop {
+            tokio::time::sleep(LEASE / 3).await;
+            if let Err(error) = layers.renew_build(layer, fence, self.clock.now(), LEASE).await {
+                tracing::warn!(layer.id = %layer, %error, "the lease of a build was not renewed");
+            }
+        }
+    }
+
+    /// The layer is complete.
+    ///
+    /// # Errors
+    /// If another process took the build over meanwhile, or the database refuses.
+    pub async fn finish_layer(
+        &self,
+        layer: LayerId,
+        fence: u64,
+        content: &LayerContent,
+    ) -> Result<(), Error> {
+        let layers = self.store.layers(&self.tenant);
+        Ok(layers.finish_build(layer, fence, content, self.clock.now()).await?)
+    }
+
+    /// The layer will not be built by the caller; the next who asks builds at once.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn abandon_layer(&self, layer: LayerId, fence: u64) -> Result<(), Error> {
+        Ok(self.store.layers(&self.tenant).abandon_build(layer, fence).await?)
+    }
+
+    /// A ready layer turned out to be missing or damaged: its key becomes free, so that it is built again.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn forget_layer(&self, layer: LayerId) -> Result<bool, Error> {
+        Ok(self.store.layers(&self.tenant).delete(layer, self.clock.now()).await?)
+    }
+
+    /// Layers that may be removed, at most `limit`: nothing stands on them, and either nobody can find them any more, as
+    /// they have no key, or nobody did for `idle`.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn removable_layers(&self, idle: Duration, limit: u32) -> Result<Vec<Layer>, Error> {
+        let now = self.clock.now();
+        let unused = self.store.layers(&self.tenant).unused(now, limit).await?;
+        let may_go = |layer: &Layer| layer.key.is_none() || now.since(layer.last_used_at) >= idle;
+        Ok(unused.into_iter().filter(may_go).collect())
+    }
+}
