@@ -166,7 +166,7 @@ impl Steps {
         let query = sqlx::query(
             "UPDATE steps SET state = 'ended', owner = NULL, lease_until = NULL, result = $4, \
              reason = $5, exit_code = $6, signal = $7, reports = $8, snapshot_id = $9, \
-             ended_at = $10 \
+             ended_at = $10, accepted_fence = fence \
              WHERE tenant_id = $1 AND id = $2 AND fence = $3 AND state = 'claimed'",
         )
         .bind(self.tenant.as_str())
@@ -182,8 +182,7 @@ impl Steps {
             return Ok(Acceptance::First);
         }
         let repeated = sqlx::query(
-            "SELECT 1 FROM steps \
-             WHERE tenant_id = $1 AND id = $2 AND fence = $3 AND state = 'ended'",
+            "SELECT 1 FROM steps WHERE tenant_id = $1 AND id = $2 AND accepted_fence = $3",
         )
         .bind(self.tenant.as_str())
         .bind(id.to_string())
