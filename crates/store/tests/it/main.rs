@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that can't go on says where")]
 
+mod effects;
 mod fixture;
+mod inbox;
 mod kill;
 mod layers;
 mod live_sandboxes;
@@ -11,3 +13,4 @@ mod protocol;
 mod runs;
 mod snapshots;
 mod steps;
+mod transactions;
