@@ -3,6 +3,7 @@
 //! Pure values without I/O; every other crate may depend on this one, and it depends on none of them.
 
 pub mod error;
+pub mod event;
 pub mod id;
 pub mod isolation;
 pub mod layer;
@@ -17,6 +18,7 @@ pub mod tenant;
 pub mod time;
 
 pub use error::ErrorCode;
+pub use event::{Event, EventType, ParseEventTypeError};
 pub use id::{EventId, Ids, LayerId, RunId, SandboxId, SnapshotId, StepId};
 pub use isolation::{IsolationLevel, IsolationSummary};
 pub use layer::{Layer, LayerContent, LayerKind, LayerState};

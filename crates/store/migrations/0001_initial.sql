@@ -51,6 +51,7 @@ CREATE TABLE steps (
     signal BIGINT,
     reports TEXT,
     snapshot_id TEXT,
+    accepted_fence BIGINT, -- under which fence its holder reported the result
     PRIMARY KEY (tenant_id, id),
     UNIQUE (tenant_id, run_id, kind, name),
     FOREIGN KEY (tenant_id, run_id) REFERENCES runs (tenant_id, id),

@@ -123,6 +123,18 @@ pub enum Error {
         /// The fence that was named.
         fence: u64,
     },
+    /// A transaction that was committed or given up, or of which a part failed.
+    #[error("while {doing}: the transaction is over, or a part of it failed; begin it again")]
+    TransactionEnded {
+        /// What was tried.
+        doing: &'static str,
+    },
+    /// A subscription that nobody made.
+    #[error("there is no subscription `{name}`; subscribe before you fetch")]
+    UnknownSubscription {
+        /// Its name.
+        name: String,
+    },
     /// A layer that should be used was removed, or is not complete.
     #[error("{layer} is not there any more, or not complete; build it again")]
     LayerGone {
@@ -138,11 +150,15 @@ impl Error {
             Self::Open { .. } | Self::Busy { .. } => ErrorCode::Unavailable,
             Self::Newer { .. } | Self::Setting { .. } => ErrorCode::Unsupported,
             Self::DiskFull { .. } => ErrorCode::ResourceExhausted,
+            Self::UnknownSubscription { .. } => ErrorCode::NotFound,
             Self::TooLarge { .. } => ErrorCode::InvalidArgument,
             Self::Conflict { .. } | Self::StaleFence { .. } | Self::LayerGone { .. } => {
                 ErrorCode::Conflict
             }
-            Self::Corrupt { .. } | Self::Statement { .. } | Self::Row { .. } => ErrorCode::Internal,
+            Self::Corrupt { .. }
+            | Self::Statement { .. }
+            | Self::Row { .. }
+            | Self::TransactionEnded { .. } => ErrorCode::Internal,
         }
     }
 

@@ -10,22 +10,22 @@ use sandgate_domain::{
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
-use crate::database::Database;
 use crate::error::{Error, while_doing};
 use crate::row::Columns;
+use crate::session::Session;
 
 pub use builds::{BuildClaim, LayerRequest};
 
 /// The layers of a tenant.
 #[derive(Debug, Clone)]
 pub struct Layers {
-    database: Database,
+    session: Session,
     tenant: TenantId,
 }
 
 impl Layers {
-    pub(crate) fn new(database: Database, tenant: TenantId) -> Self {
-        Self { database, tenant }
+    pub(crate) fn new(session: Session, tenant: TenantId) -> Self {
+        Self { session, tenant }
     }
 
     /// One layer.
@@ -33,7 +33,7 @@ impl Layers {
         let row = sqlx::query("SELECT * FROM layers WHERE tenant_id = $1 AND id = $2")
             .bind(self.tenant.as_str())
             .bind(id.to_string())
-            .fetch_optional(self.database.reader())
+            .fetch_optional(&mut *self.session.read("reading a layer").await?)
             .await
             .map_err(while_doing("reading a layer"))?;
         row.as_ref().map(read).transpose()
@@ -54,7 +54,7 @@ impl Layers {
         .bind(tier.as_str())
         .bind(kind.as_str())
         .bind(key)
-        .fetch_optional(self.database.reader())
+        .fetch_optional(&mut *self.session.read("looking a layer up").await?)
         .await
         .map_err(while_doing("looking a layer up"))?;
         row.as_ref().map(read).transpose()
@@ -69,7 +69,7 @@ impl Layers {
              UNION SELECT layer_id AS id FROM live_sandbox_layers WHERE tenant_id = $1",
         )
         .bind(self.tenant.as_str())
-        .fetch_all(self.database.reader())
+        .fetch_all(&mut *self.session.read("listing layers in use").await?)
         .await
         .map_err(while_doing("listing layers in use"))?;
         rows.iter().map(|row| Columns::of("layers", row).parsed("id")).collect()
@@ -92,7 +92,7 @@ impl Layers {
         .bind(self.tenant.as_str())
         .bind(now.as_micros())
         .bind(i64::from(limit))
-        .fetch_all(self.database.reader())
+        .fetch_all(&mut *self.session.read("listing unused layers").await?)
         .await
         .map_err(while_doing("listing unused layers"))?;
         rows.iter().map(read).collect()
@@ -102,7 +102,7 @@ impl Layers {
     /// Remove the files only after a true.
     pub async fn delete(&self, id: LayerId, now: Timestamp) -> Result<bool, Error> {
         const DOING: &str = "deleting a layer";
-        let mut transaction = self.database.write(DOING).await?;
+        let mut transaction = self.session.write(DOING).await?;
         let changed = sqlx::query(
             "UPDATE layers SET state = 'deleted', deleted_at = $3, owner = NULL, \
              lease_until = NULL WHERE tenant_id = $1 AND id = $2 \

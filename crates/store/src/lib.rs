@@ -7,35 +7,56 @@
 //! The statements keep to what SQLite and PostgreSQL have in common: text ids, 64-bit microseconds, JSON as text.
 
 mod database;
+mod effects;
 mod error;
+mod event_log;
+mod inbox;
 mod layers;
 mod live_sandboxes;
 mod migrations;
+mod outbox;
 mod page;
+mod repositories;
 mod row;
 mod runs;
+mod seen;
+mod session;
 mod snapshots;
 mod steps;
 mod text;
 
+use std::ops::Deref;
 use std::path::Path;
+use std::sync::Arc;
 
-use sandgate_domain::{Clock, TenantId};
+use sandgate_domain::Clock;
 
+pub use effects::{Effect, EffectState, Effects, Take};
 pub use error::Error;
+pub use event_log::{
+    DeadLetter, EventLog, Fetched, Lease, NewMessage, Operation, Outcome, StoredMessage,
+    SubscriptionRow,
+};
+pub use inbox::{Arrival, Inbox, InboxAnswer, InboxOutcome};
 pub use layers::{BuildClaim, LayerRequest, Layers};
 pub use live_sandboxes::LiveSandboxes;
+pub use outbox::{Outbox, OutboxMessage};
 pub use page::{Cursor, Page, PageRequest, ParseCursorError};
+pub use repositories::Repositories;
 pub use runs::Runs;
+pub use seen::Seen;
 pub use snapshots::Snapshots;
 pub use steps::{Acceptance, Claim, Retry, Steps};
 
 use database::Database;
+use session::{Open, Session};
 
-/// An open database. Cheap to clone; all clones share the same connections.
+/// An open database. Cheap to clone; all clones share the same connections. Gives the repositories, each of whose calls is
+/// a transaction of its own.
 #[derive(Debug, Clone)]
 pub struct Store {
     database: Database,
+    repositories: Repositories,
 }
 
 impl Store {
@@ -45,36 +66,57 @@ impl Store {
     pub async fn open(path: &Path, clock: &dyn Clock) -> Result<Self, Error> {
         let database = Database::open(path).await?;
         migrations::apply(&database, clock).await?;
-        Ok(Self { database })
+        let repositories = Repositories::new(Session::Each(database.clone()));
+        Ok(Self { database, repositories })
+    }
+
+    /// Begins a transaction that spans several repositories. It holds the only writer: keep it short, and don't write
+    /// through the store before it is over.
+    pub async fn begin(&self) -> Result<Transaction, Error> {
+        let open = Arc::new(Open::new(self.database.write("beginning a transaction").await?));
+        let repositories = Repositories::new(Session::Together(Arc::clone(&open)));
+        Ok(Transaction { open, repositories })
     }
 
     /// Closes all connections, after the statements under way. Not needed for durability: what was committed stays.
     pub async fn close(&self) {
         self.database.close().await;
     }
+}
 
-    /// The runs of a tenant.
-    pub fn runs(&self, tenant: &TenantId) -> Runs {
-        Runs::new(self.database.clone(), tenant.clone())
+impl Deref for Store {
+    type Target = Repositories;
+
+    fn deref(&self) -> &Repositories {
+        &self.repositories
     }
+}
 
-    /// The steps of a tenant.
-    pub fn steps(&self, tenant: &TenantId) -> Steps {
-        Steps::new(self.database.clone(), tenant.clone())
+/// A transaction that spans several repositories. Undone when dropped without [`commit`](Transaction::commit), and when a
+/// call in it fails with anything but a stale fence.
+#[derive(Debug)]
+pub struct Transaction {
+    open: Arc<Open>,
+    repositories: Repositories,
+}
+
+impl Transaction {
+    /// Keeps all that was written.
+    pub async fn commit(self) -> Result<(), Error> {
+        self.open.commit().await
     }
+}
 
-    /// The snapshots of a tenant.
-    pub fn snapshots(&self, tenant: &TenantId) -> Snapshots {
-        Snapshots::new(self.database.clone(), tenant.clone())
+impl Deref for Transaction {
+    type Target = Repositories;
+
+    fn deref(&self) -> &Repositories {
+        &self.repositories
     }
+}
 
-    /// The layers of a tenant.
-    pub fn layers(&self, tenant: &TenantId) -> Layers {
-        Layers::new(self.database.clone(), tenant.clone())
-    }
-
-    /// The sandboxes that live on this machine, of all tenants.
-    pub fn live_sandboxes(&self) -> LiveSandboxes {
-        LiveSandboxes::new(self.database.clone())
+impl Drop for Transaction {
+    fn drop(&mut self) {
+        self.open.abandon();
     }
 }

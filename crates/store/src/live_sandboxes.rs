@@ -4,28 +4,28 @@
 use sandgate_domain::{Holder, LayerId, LiveSandbox, SandboxId, TenantId};
 use sqlx::sqlite::SqliteRow;
 
-use crate::database::Database;
 use crate::error::{Error, while_doing};
 use crate::layers::{self, Wanted};
 use crate::row::Columns;
+use crate::session::Session;
 use crate::text::{self, LAYERS, NAME, PATH, bounded};
 
 /// The sandboxes that live on this machine, of all tenants.
 #[derive(Debug, Clone)]
 pub struct LiveSandboxes {
-    database: Database,
+    session: Session,
 }
 
 impl LiveSandboxes {
-    pub(crate) fn new(database: Database) -> Self {
-        Self { database }
+    pub(crate) fn new(session: Session) -> Self {
+        Self { session }
     }
 
     /// Writes a sandbox down, before anything of it is made. Its layers must be complete, and stay while it lives.
     pub async fn insert(&self, sandbox: &LiveSandbox) -> Result<(), Error> {
         const DOING: &str = "writing a sandbox down";
         text::within("layers of a sandbox", sandbox.layers.len(), LAYERS)?;
-        let mut transaction = self.database.write(DOING).await?;
+        let mut transaction = self.session.write(DOING).await?;
         layers::require(&mut transaction, &sandbox.tenant, &sandbox.layers, Wanted::Ready).await?;
         sqlx::query(
             "INSERT INTO live_sandboxes (tenant_id, id, run_id, step_id, holder_pid, \
@@ -63,7 +63,7 @@ impl LiveSandboxes {
     /// Strikes a sandbox out, after all of it is gone. False if it was not written down.
     pub async fn remove(&self, tenant: &TenantId, id: SandboxId) -> Result<bool, Error> {
         const DOING: &str = "striking a sandbox out";
-        let mut transaction = self.database.write(DOING).await?;
+        let mut transaction = self.session.write(DOING).await?;
         sqlx::query("DELETE FROM live_sandbox_layers WHERE tenant_id = $1 AND sandbox_id = $2")
             .bind(tenant.as_str())
             .bind(id.to_string())
@@ -83,7 +83,7 @@ impl LiveSandboxes {
     /// All sandboxes that are written down, the oldest first.
     pub async fn list(&self) -> Result<Vec<LiveSandbox>, Error> {
         let rows = sqlx::query("SELECT * FROM live_sandboxes ORDER BY created_at, id")
-            .fetch_all(self.database.reader())
+            .fetch_all(&mut *self.session.read("listing live sandboxes").await?)
             .await
             .map_err(while_doing("listing live sandboxes"))?;
         let mut sandboxes = Vec::with_capacity(rows.len());
@@ -120,7 +120,7 @@ impl LiveSandboxes {
         )
         .bind(tenant.as_str())
         .bind(id.to_string())
-        .fetch_all(self.database.reader())
+        .fetch_all(&mut *self.session.read("reading the layers of a sandbox").await?)
         .await
         .map_err(while_doing("reading the layers of a sandbox"))?;
         rows.iter().map(|row| Columns::of("live_sandbox_layers", row).parsed("layer_id")).collect()

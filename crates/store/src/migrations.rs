@@ -16,8 +16,10 @@ struct Migration {
 }
 
 /// In order, without gaps, from 1.
-const MIGRATIONS: &[Migration] =
-    &[Migration { version: 1, min_reader: 1, sql: include_str!("../migrations/0001_initial.sql") }];
+const MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, min_reader: 1, sql: include_str!("../migrations/0001_initial.sql") },
+    Migration { version: 2, min_reader: 1, sql: include_str!("../migrations/0002_messages.sql") },
+];
 
 /// The schema that this program brings a database to.
 const KNOWN: i64 = MIGRATIONS.len() as i64;

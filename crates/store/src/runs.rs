@@ -6,29 +6,29 @@ use sandgate_domain::{
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
-use crate::database::Database;
 use crate::error::{Error, while_doing};
 use crate::page::{Page, PageRequest};
 use crate::row::Columns;
+use crate::session::Session;
 use crate::steps;
 use crate::text::{self, JSON, NAME, PATH, bounded, bounded_option};
 
 /// The runs of a tenant.
 #[derive(Debug, Clone)]
 pub struct Runs {
-    database: Database,
+    session: Session,
     tenant: TenantId,
 }
 
 impl Runs {
-    pub(crate) fn new(database: Database, tenant: TenantId) -> Self {
-        Self { database, tenant }
+    pub(crate) fn new(session: Session, tenant: TenantId) -> Self {
+        Self { session, tenant }
     }
 
     /// Writes a planned run and all its steps down, together or not at all.
     pub async fn create(&self, run: &Run, steps: &[Step]) -> Result<(), Error> {
         const DOING: &str = "writing a planned run down";
-        let mut transaction = self.database.write(DOING).await?;
+        let mut transaction = self.session.write(DOING).await?;
         insert(&mut transaction, &self.tenant, run).await?;
         for step in steps {
             steps::insert(&mut transaction, &self.tenant, step).await?;
@@ -41,7 +41,7 @@ impl Runs {
         let row = sqlx::query("SELECT * FROM runs WHERE tenant_id = $1 AND id = $2")
             .bind(self.tenant.as_str())
             .bind(id.to_string())
-            .fetch_optional(self.database.reader())
+            .fetch_optional(&mut *self.session.read("reading a run").await?)
             .await
             .map_err(while_doing("reading a run"))?;
         row.as_ref().map(read).transpose()
@@ -77,7 +77,7 @@ impl Runs {
             .bind(created_at)
             .bind(id)
             .bind(request.fetch_limit())
-            .fetch_all(self.database.reader())
+            .fetch_all(&mut *self.session.read("listing runs").await?)
             .await
             .map_err(while_doing("listing runs"))?;
         let runs = rows.iter().map(read).collect::<Result<Vec<Run>, Error>>()?;
@@ -92,7 +92,7 @@ impl Runs {
         )
         .bind(self.tenant.as_str())
         .bind(i64::from(limit))
-        .fetch_all(self.database.reader())
+        .fetch_all(&mut *self.session.read("listing unfinished runs").await?)
         .await
         .map_err(while_doing("listing unfinished runs"))?;
         rows.iter().map(read).collect()
@@ -107,7 +107,7 @@ impl Runs {
     ) -> Result<bool, Error> {
         const DOING: &str = "starting a run";
         let isolation = text::json("isolation", isolation)?;
-        let mut transaction = self.database.write(DOING).await?;
+        let mut transaction = self.session.write(DOING).await?;
         let changed = sqlx::query(
             "UPDATE runs SET state = 'running', started_at = $3, isolation = $4 \
              WHERE tenant_id = $1 AND id = $2 AND state = 'queued'",
@@ -132,7 +132,7 @@ impl Runs {
         now: Timestamp,
     ) -> Result<bool, Error> {
         const DOING: &str = "ending a run";
-        let mut transaction = self.database.write(DOING).await?;
+        let mut transaction = self.session.write(DOING).await?;
         let changed = sqlx::query(
             "UPDATE runs SET state = 'ended', result = $3, ended_at = $4, approved_snapshot_id = $5 \
              WHERE tenant_id = $1 AND id = $2 AND state <> 'ended'",

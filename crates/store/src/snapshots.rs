@@ -1,33 +1,33 @@
 //! Snapshots: their layers, how to enter them, and when they may go.
 
 use sandgate_domain::{LayerId, RunId, Snapshot, SnapshotId, SnapshotState, TenantId, Timestamp};
+use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{SqliteConnection, SqlitePool};
 
-use crate::database::Database;
 use crate::error::{Error, while_doing};
 use crate::layers::{self, Wanted};
 use crate::page::{Page, PageRequest};
 use crate::row::Columns;
+use crate::session::Session;
 use crate::text::{self, LAYERS, NAME, PATH, bounded, bounded_option};
 
 /// The snapshots of a tenant.
 #[derive(Debug, Clone)]
 pub struct Snapshots {
-    database: Database,
+    session: Session,
     tenant: TenantId,
 }
 
 impl Snapshots {
-    pub(crate) fn new(database: Database, tenant: TenantId) -> Self {
-        Self { database, tenant }
+    pub(crate) fn new(session: Session, tenant: TenantId) -> Self {
+        Self { session, tenant }
     }
 
     /// Writes a snapshot down, with its layers; from then on they stay. Layers may still be being built, but not deleted.
     pub async fn create(&self, snapshot: &Snapshot) -> Result<(), Error> {
         const DOING: &str = "writing a snapshot down";
         text::within("layers of a snapshot", snapshot.layers.len(), LAYERS)?;
-        let mut transaction = self.database.write(DOING).await?;
+        let mut transaction = self.session.write(DOING).await?;
         layers::require(&mut transaction, &self.tenant, &snapshot.layers, Wanted::NotDeleted)
             .await?;
         insert(&mut transaction, &self.tenant, snapshot).await?;
@@ -86,7 +86,7 @@ impl Snapshots {
     /// Marks all snapshots as removed that are expired and not pinned; their ids.
     pub async fn prune(&self, now: Timestamp) -> Result<Vec<SnapshotId>, Error> {
         const DOING: &str = "pruning snapshots";
-        let mut transaction = self.database.write(DOING).await?;
+        let mut transaction = self.session.write(DOING).await?;
         let rows = sqlx::query(
             "UPDATE snapshots SET state = 'deleted', deleted_at = $2 \
              WHERE tenant_id = $1 AND state = 'local' AND pinned = 0 AND expires_at <= $2 \
@@ -106,7 +106,7 @@ impl Snapshots {
         let row = sqlx::query("SELECT * FROM snapshots WHERE tenant_id = $1 AND id = $2")
             .bind(self.tenant.as_str())
             .bind(id.to_string())
-            .fetch_optional(self.database.reader())
+            .fetch_optional(&mut *self.session.read("reading a snapshot").await?)
             .await
             .map_err(while_doing("reading a snapshot"))?;
         match row {
@@ -123,7 +123,7 @@ impl Snapshots {
         )
         .bind(self.tenant.as_str())
         .bind(run.to_string())
-        .fetch_all(self.database.reader())
+        .fetch_all(&mut *self.session.read("listing the snapshots of a run").await?)
         .await
         .map_err(while_doing("listing the snapshots of a run"))?;
         self.read_all(&rows).await
@@ -138,7 +138,7 @@ impl Snapshots {
         .bind(self.tenant.as_str())
         .bind(before.as_micros())
         .bind(i64::from(limit))
-        .fetch_all(self.database.reader())
+        .fetch_all(&mut *self.session.read("listing unsealed snapshots").await?)
         .await
         .map_err(while_doing("listing unsealed snapshots"))?;
         self.read_all(&rows).await
@@ -170,7 +170,7 @@ impl Snapshots {
             .bind(created_at)
             .bind(id)
             .bind(request.fetch_limit())
-            .fetch_all(self.database.reader())
+            .fetch_all(&mut *self.session.read("listing snapshots").await?)
             .await
             .map_err(while_doing("listing snapshots"))?;
         let snapshots = self.read_all(&rows).await?;
@@ -182,7 +182,7 @@ impl Snapshots {
         doing: &'static str,
         query: sqlx::query::Query<'_, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>,
     ) -> Result<bool, Error> {
-        let mut transaction = self.database.write(doing).await?;
+        let mut transaction = self.session.write(doing).await?;
         let changed = query.execute(&mut *transaction).await.map_err(while_doing(doing))?;
         transaction.commit().await.map_err(while_doing(doing))?;
         Ok(changed.rows_affected() > 0)
@@ -207,13 +207,27 @@ impl Snapshots {
             gate: columns.text_option("gate")?,
             kind: columns.parsed("kind")?,
             state: read_state(&columns)?,
-            layers: read_layers(self.database.reader(), &self.tenant, id).await?,
+            layers: self.read_layers(id).await?,
             base_fingerprint: columns.text("base_fingerprint")?,
             entry: columns.json("entry")?,
             created_at: columns.time("created_at")?,
             expires_at: columns.time_option("expires_at")?,
             pinned: columns.flag("pinned")?,
         })
+    }
+
+    async fn read_layers(&self, snapshot: SnapshotId) -> Result<Vec<LayerId>, Error> {
+        const DOING: &str = "reading the layers of a snapshot";
+        let rows = sqlx::query(
+            "SELECT layer_id FROM snapshot_layers WHERE tenant_id = $1 AND snapshot_id = $2 \
+             ORDER BY position",
+        )
+        .bind(self.tenant.as_str())
+        .bind(snapshot.to_string())
+        .fetch_all(&mut *self.session.read(DOING).await?)
+        .await
+        .map_err(while_doing(DOING))?;
+        rows.iter().map(|row| Columns::of("snapshot_layers", row).parsed("layer_id")).collect()
     }
 }
 
@@ -250,23 +264,6 @@ async fn insert(
     .await
     .map_err(while_doing("writing a snapshot down"))?;
     Ok(())
-}
-
-async fn read_layers(
-    reader: &SqlitePool,
-    tenant: &TenantId,
-    snapshot: SnapshotId,
-) -> Result<Vec<LayerId>, Error> {
-    let rows = sqlx::query(
-        "SELECT layer_id FROM snapshot_layers WHERE tenant_id = $1 AND snapshot_id = $2 \
-         ORDER BY position",
-    )
-    .bind(tenant.as_str())
-    .bind(snapshot.to_string())
-    .fetch_all(reader)
-    .await
-    .map_err(while_doing("reading the layers of a snapshot"))?;
-    rows.iter().map(|row| Columns::of("snapshot_layers", row).parsed("layer_id")).collect()
 }
 
 fn read_state(columns: &Columns<'_>) -> Result<SnapshotState, Error> {

@@ -8,9 +8,9 @@ use sandgate_domain::{
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 
-use crate::database::Database;
 use crate::error::{Error, while_doing};
 use crate::row::Columns;
+use crate::session::Session;
 use crate::text::{self, JSON, NAME, bounded, bounded_option, shortened};
 
 pub use transitions::{Acceptance, Claim, Retry};
@@ -18,13 +18,13 @@ pub use transitions::{Acceptance, Claim, Retry};
 /// The steps of a tenant. They are made with their run, by [`Runs::create`](crate::Runs::create).
 #[derive(Debug, Clone)]
 pub struct Steps {
-    database: Database,
+    session: Session,
     tenant: TenantId,
 }
 
 impl Steps {
-    pub(crate) fn new(database: Database, tenant: TenantId) -> Self {
-        Self { database, tenant }
+    pub(crate) fn new(session: Session, tenant: TenantId) -> Self {
+        Self { session, tenant }
     }
 
     /// One step.
@@ -32,7 +32,7 @@ impl Steps {
         let row = sqlx::query("SELECT * FROM steps WHERE tenant_id = $1 AND id = $2")
             .bind(self.tenant.as_str())
             .bind(id.to_string())
-            .fetch_optional(self.database.reader())
+            .fetch_optional(&mut *self.session.read("reading a step").await?)
             .await
             .map_err(while_doing("reading a step"))?;
         row.as_ref().map(read).transpose()
@@ -45,7 +45,7 @@ impl Steps {
         )
         .bind(self.tenant.as_str())
         .bind(run.to_string())
-        .fetch_all(self.database.reader())
+        .fetch_all(&mut *self.session.read("listing the steps of a run").await?)
         .await
         .map_err(while_doing("listing the steps of a run"))?;
         rows.iter().map(read).collect()
@@ -61,7 +61,7 @@ impl Steps {
         .bind(self.tenant.as_str())
         .bind(now.as_micros())
         .bind(i64::from(limit))
-        .fetch_all(self.database.reader())
+        .fetch_all(&mut *self.session.read("listing claimable steps").await?)
         .await
         .map_err(while_doing("listing claimable steps"))?;
         rows.iter().map(read).collect()
@@ -76,7 +76,7 @@ impl Steps {
         .bind(self.tenant.as_str())
         .bind(now.as_micros())
         .bind(i64::from(limit))
-        .fetch_all(self.database.reader())
+        .fetch_all(&mut *self.session.read("listing steps with an expired lease").await?)
         .await
         .map_err(while_doing("listing steps with an expired lease"))?;
         rows.iter().map(read).collect()

@@ -59,7 +59,7 @@ impl Layers {
         lease: Duration,
     ) -> Result<BuildClaim, Error> {
         const DOING: &str = "claiming the build of a layer";
-        let mut transaction = self.database.write(DOING).await?;
+        let mut transaction = self.session.write(DOING).await?;
         let lease_until = now.plus(lease);
         let claim = match self.find_for_build(&mut transaction, request).await? {
             None => {
@@ -95,7 +95,7 @@ impl Layers {
     ) -> Result<Timestamp, Error> {
         const DOING: &str = "renewing the build of a layer";
         let lease_until = now.plus(lease);
-        let mut transaction = self.database.write(DOING).await?;
+        let mut transaction = self.session.write(DOING).await?;
         let changed = sqlx::query(
             "UPDATE layers SET lease_until = $5 WHERE tenant_id = $1 AND id = $2 AND fence = $3 \
              AND state = 'building' AND lease_until > $4",
@@ -122,7 +122,7 @@ impl Layers {
         now: Timestamp,
     ) -> Result<(), Error> {
         const DOING: &str = "finishing a layer";
-        let mut transaction = self.database.write(DOING).await?;
+        let mut transaction = self.session.write(DOING).await?;
         let changed = sqlx::query(
             "UPDATE layers SET state = 'ready', owner = NULL, lease_until = NULL, digest = $4, \
              bytes = $5, files = $6, last_used_at = $7 \
@@ -151,13 +151,14 @@ impl Layers {
         .fetch_all(&mut *transaction)
         .await
         .map_err(while_doing(DOING))?;
+        transaction.commit().await.map_err(while_doing(DOING))?;
         held(repeated.len() as u64, id, fence)
     }
 
     /// The builder gives up; the next who asks builds at once.
     pub async fn abandon_build(&self, id: LayerId, fence: u64) -> Result<(), Error> {
         const DOING: &str = "abandoning the build of a layer";
-        let mut transaction = self.database.write(DOING).await?;
+        let mut transaction = self.session.write(DOING).await?;
         let changed = sqlx::query(
             "UPDATE layers SET lease_until = 0 \
              WHERE tenant_id = $1 AND id = $2 AND fence = $3 AND state = 'building'",

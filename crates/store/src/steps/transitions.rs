@@ -67,7 +67,7 @@ impl Steps {
         const DOING: &str = "claiming a step";
         let lease_until = now.plus(lease);
         let owner = bounded("owner", owner, NAME)?;
-        let mut transaction = self.database.write(DOING).await?;
+        let mut transaction = self.session.write(DOING).await?;
         let row = sqlx::query(
             "UPDATE steps SET state = 'claimed', owner = $3, claimed_at = $4, lease_until = $5, \
              started_at = NULL, attempts = attempts + 1, fence = fence + 1, \
@@ -162,11 +162,11 @@ impl Steps {
         const DOING: &str = "completing a step";
         let outcome = Outcome::of(Some(completion))?;
         let fence_number = text::integer("fence", fence)?;
-        let mut transaction = self.database.write(DOING).await?;
+        let mut transaction = self.session.write(DOING).await?;
         let query = sqlx::query(
             "UPDATE steps SET state = 'ended', owner = NULL, lease_until = NULL, result = $4, \
              reason = $5, exit_code = $6, signal = $7, reports = $8, snapshot_id = $9, \
-             ended_at = $10 \
+             ended_at = $10, accepted_fence = fence \
              WHERE tenant_id = $1 AND id = $2 AND fence = $3 AND state = 'claimed'",
         )
         .bind(self.tenant.as_str())
@@ -182,8 +182,7 @@ impl Steps {
             return Ok(Acceptance::First);
         }
         let repeated = sqlx::query(
-            "SELECT 1 FROM steps \
-             WHERE tenant_id = $1 AND id = $2 AND fence = $3 AND state = 'ended'",
+            "SELECT 1 FROM steps WHERE tenant_id = $1 AND id = $2 AND accepted_fence = $3",
         )
         .bind(self.tenant.as_str())
         .bind(id.to_string())
@@ -191,6 +190,7 @@ impl Steps {
         .fetch_optional(&mut *transaction)
         .await
         .map_err(while_doing(DOING))?;
+        transaction.commit().await.map_err(while_doing(DOING))?;
         match repeated {
             Some(_) => Ok(Acceptance::Repeated),
             None => Err(Error::StaleFence { what: id.to_string(), fence }),
@@ -254,7 +254,7 @@ impl Steps {
         )
         .bind(self.tenant.as_str())
         .bind(run.to_string());
-        let mut transaction = self.database.write(DOING).await?;
+        let mut transaction = self.session.write(DOING).await?;
         let rows = bind_outcome(query, Outcome::of(Some(completion))?)
             .bind(now.as_micros())
             .fetch_all(&mut *transaction)
@@ -278,7 +278,7 @@ impl Steps {
     }
 
     async fn change(&self, doing: &'static str, query: StepQuery<'_>) -> Result<u64, Error> {
-        let mut transaction = self.database.write(doing).await?;
+        let mut transaction = self.session.write(doing).await?;
         let changed = query.execute(&mut *transaction).await.map_err(while_doing(doing))?;
         transaction.commit().await.map_err(while_doing(doing))?;
         Ok(changed.rows_affected())
