@@ -1,0 +1,81 @@
+//! One mirror: where it is, and the lock that its writers take.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::sync::{Mutex, OwnedMutexGuard};
+
+use super::git::{Answer, Call, Git};
+use super::mirrors::MirrorRecord;
+use crate::error::Error;
+use crate::names::{BranchName, CommitId, RepositoryName};
+
+/// A mirror of one repository. Cheap to clone; reads run side by side, writes one after the other.
+#[derive(Debug, Clone)]
+pub struct Mirror {
+    place: PathBuf,
+    record: Arc<MirrorRecord>,
+    git: Git,
+    writing: Arc<Mutex<()>>,
+}
+
+impl Mirror {
+    pub(super) fn new(
+        place: PathBuf,
+        record: MirrorRecord,
+        git: Git,
+        writing: Arc<Mutex<()>>,
+    ) -> Self {
+        Self { place, record: Arc::new(record), git, writing }
+    }
+
+    /// The bare repository on disk: to be read, with git's configuration shut out.
+    pub fn path(&self) -> &Path {
+        &self.place
+    }
+
+    /// Its name, source and default branch.
+    pub fn record(&self) -> &MirrorRecord {
+        &self.record
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &RepositoryName {
+        &self.record.name
+    }
+
+    /// The branch that pull requests go into when they name no other.
+    pub fn default_branch(&self) -> Option<&BranchName> {
+        self.record.default_branch.as_ref()
+    }
+
+    pub(super) async fn lock(&self) -> OwnedMutexGuard<()> {
+        Arc::clone(&self.writing).lock_owned().await
+    }
+
+    pub(super) fn call(&self, operation: &'static str) -> Call<'_> {
+        self.git.call_in(&self.place, operation)
+    }
+
+    pub(super) fn missing(&self, commit: &CommitId) -> Error {
+        Error::MissingCommit { repository: self.name().clone(), commit: commit.clone() }
+    }
+
+    /// The failure of a call that names `commit`.
+    pub(super) fn failure_at(
+        &self,
+        commit: &CommitId,
+        operation: &'static str,
+        answer: Answer,
+    ) -> Error {
+        let is_missing = [
+            "Not a valid object name",
+            "Not a valid commit name",
+            "not a tree object",
+            "bad object",
+        ]
+        .iter()
+        .any(|sign| answer.says(sign));
+        if is_missing { self.missing(commit) } else { answer.into_error(operation) }
+    }
+}

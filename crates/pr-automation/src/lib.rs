@@ -1,0 +1,1 @@
+//! From a forge's webhook to the pull request's state.
