@@ -59,7 +59,10 @@ fn pull_request_of(event: &Event) -> &crate::PullRequestEvent {
     pull
 }
 
-/// Every row of the table that is decided here: status, outcome, a word of the reason.
+/// Event, body, status, outcome, a word of the reason.
+type Row<'a> = (&'a str, Vec<u8>, u16, Option<&'a str>, &'a str);
+
+/// Every row of the table that is decided here.
 #[test]
 fn the_table_of_answers() {
     let mut two_objects = pull_request().to_string();
@@ -71,7 +74,7 @@ fn the_table_of_answers() {
     let mut no_repository = pull_request();
     no_repository["repository"] = Value::Null;
     let tag = json!({"ref": "refs/tags/v1", "after": sha('a'), "repository": {"full_name": "o/r"}});
-    let rows: Vec<(&str, Vec<u8>, u16, Option<&str>, &str)> = vec![
+    let rows: Vec<Row<'_>> = vec![
         ("ping", b"{\"zen\":\"x\"}".to_vec(), 202, Some("ignored"), "ping"),
         ("star", b"{}".to_vec(), 202, Some("ignored"), "star"),
         ("pull_request", other_action.to_string().into(), 202, Some("ignored"), "labeled"),
