@@ -226,7 +226,7 @@ pub(super) fn source_error(answer: Answer, source: &Path, operation: &'static st
 
 /// Whether a reference could not be written because another one's name is a part of its name.
 pub(super) fn is_in_the_way(answer: &Answer) -> bool {
-    answer.says("cannot lock ref") || answer.says("cannot process") || answer.says("cannot create")
+    answer.says("exists; cannot create") || answer.says("cannot process")
 }
 
 fn keep_reference(commit: &CommitId) -> String {

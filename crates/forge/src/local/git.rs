@@ -11,8 +11,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 
@@ -20,6 +22,8 @@ use crate::error::{Error, Result};
 
 const OLDEST: (u32, u32) = (2, 38);
 const QUICK: Duration = Duration::from_secs(30);
+/// How long a child may take to tidy up when it is asked to end.
+const GRACE: Duration = Duration::from_secs(5);
 const SMALL_OUTPUT: usize = 1 << 20;
 const MAX_STDERR: u64 = 64 << 10;
 const SHOWN_DETAIL: usize = 400;
@@ -173,10 +177,21 @@ impl Call<'_> {
 
     /// Runs it and gives its answer whatever its status is; an answer over the limit is cut, and says so.
     pub(crate) async fn answer(self) -> Result<Answer> {
-        let (operation, seconds) = (self.operation, self.deadline.as_secs());
-        tokio::time::timeout(self.deadline, self.converse())
-            .await
-            .map_err(|_| Error::DeadlineExceeded { operation, seconds })?
+        let failed = |source| Error::Io {
+            operation: "run",
+            path: self.git.program.as_ref().clone(),
+            source,
+        };
+        let mut child = self.command().spawn().map_err(failed)?;
+        let group = Group::of(&child);
+        let conversation = self.converse(&mut child, &group);
+        let answer = tokio::time::timeout(self.deadline, conversation).await;
+        let Ok(answer) = answer else {
+            group.end(&mut child).await;
+            let (operation, seconds) = (self.operation, self.deadline.as_secs());
+            return Err(Error::DeadlineExceeded { operation, seconds });
+        };
+        answer.map_err(failed)
     }
 
     /// Runs it and takes any status but zero, and any answer over the limit, for an error.
@@ -192,32 +207,26 @@ impl Call<'_> {
         Ok(answer)
     }
 
-    async fn converse(self) -> Result<Answer> {
-        let failed = |source| Error::Io {
-            operation: "run",
-            path: self.git.program.as_ref().clone(),
-            source,
-        };
-        let mut child = self.command().spawn().map_err(failed)?;
-        let group = Group::of(&child);
+    async fn converse(&self, child: &mut Child, group: &Group) -> std::io::Result<Answer> {
         let (mut input, output, errors) =
             (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        let bytes = &self.input;
         let feed = async {
             if let Some(pipe) = input.as_mut() {
                 // A child that stops listening ends with a status that says more than a broken pipe.
-                let _ = pipe.write_all(bytes).await;
+                let _ = pipe.write_all(&self.input).await;
             }
             drop(input);
         };
-        let ((), stdout, stderr) =
-            tokio::join!(feed, read_up_to(output, self.max_output), read_and_drain(errors));
-        let (stdout, is_complete) = stdout.map_err(failed)?;
-        let stderr = stderr.map_err(failed)?;
-        if !is_complete {
-            group.kill();
-        }
-        let status = child.wait().await.map_err(failed)?;
+        let listen = async {
+            let heard = read_up_to(output, self.max_output).await;
+            if !matches!(heard, Ok((_, true))) {
+                group.signal(Signal::TERM);
+            }
+            heard
+        };
+        let ((), stdout, stderr) = tokio::join!(feed, listen, read_and_drain(errors));
+        let ((stdout, is_complete), stderr) = (stdout?, stderr?);
+        let status = child.wait().await?;
         group.disarm();
         Ok(Answer {
             status: status.code().unwrap_or(-1),
@@ -239,8 +248,7 @@ impl Call<'_> {
             .stdin(if self.input.is_empty() { Stdio::null() } else { Stdio::piped() })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .process_group(0)
-            .kill_on_drop(true);
+            .process_group(0);
         command
     }
 }
@@ -275,30 +283,43 @@ impl Answer {
     }
 }
 
-/// The child and what it started; all of it ends when this is dropped before the child is waited for.
-struct Group(std::cell::Cell<Option<rustix::process::Pid>>);
+/// The child and what it started. All of it is asked to end when this is dropped before the child is waited for: on a
+/// request, git removes its locks and half-written packs; killed outright, it leaves them.
+struct Group(AtomicI32);
 
 impl Group {
+    const NOBODY: i32 = 0;
+
     fn of(child: &Child) -> Self {
         let id = child.id().and_then(|id| i32::try_from(id).ok());
-        Self(std::cell::Cell::new(id.and_then(rustix::process::Pid::from_raw)))
+        Self(AtomicI32::new(id.unwrap_or(Self::NOBODY)))
     }
 
-    fn kill(&self) {
-        if let Some(id) = self.0.get() {
-            // It may have ended by itself: then there is nobody left to kill.
-            let _ = rustix::process::kill_process_group(id, rustix::process::Signal::KILL);
+    fn signal(&self, signal: Signal) {
+        if let Some(id) = Pid::from_raw(self.0.load(Ordering::Relaxed)) {
+            // It may have ended by itself: then there is nobody left to tell.
+            let _ = kill_process_group(id, signal);
+        }
+    }
+
+    /// Asks, and kills what does not listen.
+    async fn end(&self, child: &mut Child) {
+        self.signal(Signal::TERM);
+        let ended = tokio::time::timeout(GRACE, child.wait()).await;
+        self.signal(Signal::KILL);
+        if ended.is_ok() {
+            self.disarm();
         }
     }
 
     fn disarm(&self) {
-        self.0.set(None);
+        self.0.store(Self::NOBODY, Ordering::Relaxed);
     }
 }
 
 impl Drop for Group {
     fn drop(&mut self) {
-        self.kill();
+        self.signal(Signal::TERM);
     }
 }
 
@@ -357,5 +378,80 @@ mod tests {
     async fn no_git_is_said_with_the_place() {
         let error = Git::find(OsStr::new("/nonexistent:relative")).await.unwrap_err();
         assert!(error.to_string().contains("/nonexistent:relative"), "{error}");
+    }
+
+    /// A program that says it is git, and otherwise does as the script says. Another process writes it: a file that is
+    /// still open for writing anywhere here could not be run.
+    async fn impostor(folder: &Path, script: &str) -> Result<Git> {
+        let text = format!(
+            "#!/bin/sh\nfor last; do :; done\n[ \"$last\" = version ] && exec echo git version 2.47.0\n{script}\n"
+        );
+        let written = std::process::Command::new("sh")
+            .args(["-c", "printf %s \"$1\" > \"$2/git\" && chmod +x \"$2/git\"", "sh", &text])
+            .arg(folder)
+            .status();
+        assert!(written.unwrap().success());
+        Git::find(folder.as_os_str()).await
+    }
+
+    fn is_alive(process: &str) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+    }
+
+    async fn wait_until(what: &str, condition: impl Fn() -> bool) {
+        let all = async {
+            while !condition() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let waited = tokio::time::timeout(Duration::from_secs(20), all).await;
+        assert!(waited.is_ok(), "{what}");
+    }
+
+    #[tokio::test]
+    async fn a_deadline_and_a_dropped_call_end_the_child_and_its_children() {
+        let folder = tempfile::tempdir().unwrap();
+        let mark = folder.path().join("child");
+        let script =
+            format!("sleep 1000 & echo $! > '{0}.new'; mv '{0}.new' '{0}'; wait", mark.display());
+        let git = impostor(folder.path(), &script).await.unwrap();
+
+        let call = git.call("wait").deadline(Duration::from_secs(2));
+        let error = call.run().await.unwrap_err();
+        assert!(matches!(error, Error::DeadlineExceeded { seconds: 2, .. }), "{error}");
+        let child = std::fs::read_to_string(&mark).unwrap();
+        wait_until("the child of the child lives on", || !is_alive(child.trim())).await;
+
+        std::fs::remove_file(&mark).unwrap();
+        let call = git.clone();
+        let task = tokio::spawn(async move { call.call("wait").run().await });
+        wait_until("the child never started", || mark.exists()).await;
+        let child = std::fs::read_to_string(&mark).unwrap();
+        assert!(is_alive(child.trim()));
+        task.abort();
+        wait_until("the child of the dropped call lives on", || !is_alive(child.trim())).await;
+    }
+
+    #[tokio::test]
+    async fn endless_output_is_cut() {
+        let folder = tempfile::tempdir().unwrap();
+        let git = impostor(folder.path(), "yes >&2 & yes").await.unwrap();
+        let error = git.call("shout").max_output(1_000).run().await.unwrap_err();
+        assert!(matches!(error, Error::OutputTooLarge { limit: 1_000, .. }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn the_child_sees_our_environment_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let git = impostor(folder.path(), "exec env").await.unwrap();
+        let answer = git.call("list").run().await.unwrap();
+        let names: std::collections::BTreeSet<&str> =
+            answer.text().lines().filter_map(|line| Some(line.split_once('=')?.0)).collect();
+        let by_shell = ["PATH", "PWD", "_", "SHLVL", "OLDPWD"];
+        let ours: std::collections::BTreeSet<&str> =
+            ENVIRONMENT.iter().map(|(name, _)| *name).chain(by_shell).collect();
+        assert!(names.is_subset(&ours), "{names:?}");
+        assert!(names.contains("GIT_CONFIG_NOSYSTEM"));
     }
 }

@@ -73,7 +73,8 @@ impl Mirrors {
             .map_err(io_error("create a folder in", &self.folder))?;
         let bare = unfinished.path().join("mirror");
         self.initialise(&bare, survey.object_format, &record).await?;
-        self.mirror(bare.clone(), record.clone(), String::new()).fetch_branches().await?;
+        let lock = Arc::default();
+        Mirror::new(bare.clone(), record, self.git.clone(), lock).fetch_branches().await?;
 
         let place = self.place(name);
         let owner = place.parent().unwrap_or(&self.folder);
@@ -97,7 +98,8 @@ impl Mirrors {
         let place = self.place(name);
         let record =
             read_record(&place)?.ok_or_else(|| Error::UnknownRepository { name: name.clone() })?;
-        Ok(self.mirror(place, record, name.key()))
+        let lock = self.lock_of(&name.key(), &place)?;
+        Ok(Mirror::new(place, record, self.git.clone(), lock))
     }
 
     /// Every mirror's record, by name.
@@ -130,10 +132,16 @@ impl Mirrors {
             .map_err(io_error("remove the folder", &folder))
     }
 
-    fn mirror(&self, place: PathBuf, record: MirrorRecord, key: String) -> Mirror {
+    /// The one lock of a mirror's writers. Who is first in this process removes what a lost machine left locked.
+    fn lock_of(&self, key: &str, place: &Path) -> Result<Arc<tokio::sync::Mutex<()>>> {
         let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
-        let lock = Arc::clone(locks.entry(key).or_default());
-        Mirror::new(place, record, self.git.clone(), lock)
+        if let Some(known) = locks.get(key) {
+            return Ok(Arc::clone(known));
+        }
+        remove_leftovers(place)?;
+        let lock = Arc::default();
+        locks.insert(key.to_owned(), Arc::clone(&lock));
+        Ok(lock)
     }
 
     fn place(&self, name: &RepositoryName) -> PathBuf {
@@ -201,6 +209,32 @@ fn folders_in(folder: &Path) -> Result<Vec<PathBuf>> {
         }
     }
     Ok(folders)
+}
+
+/// Removes locks and half-written packs of a git that did not live to do it.
+fn remove_leftovers(place: &Path) -> Result<()> {
+    let is_lock = |name: &str| name.ends_with(".lock");
+    let is_half_pack = |name: &str| name.starts_with("tmp_");
+    remove_files(place, false, &is_lock)?;
+    remove_files(&place.join("refs"), true, &is_lock)?;
+    remove_files(&place.join("objects/pack"), false, &is_half_pack)
+}
+
+fn remove_files(top: &Path, is_deep: bool, is_leftover: &dyn Fn(&str) -> bool) -> Result<()> {
+    let mut open = vec![top.to_owned()];
+    while let Some(folder) = open.pop() {
+        let failed = io_error("tidy up", &folder);
+        for entry in std::fs::read_dir(&folder).map_err(&failed)? {
+            let entry = entry.map_err(&failed)?;
+            let kind = entry.file_type().map_err(&failed)?;
+            if kind.is_dir() && is_deep {
+                open.push(entry.path());
+            } else if kind.is_file() && is_leftover(&entry.file_name().to_string_lossy()) {
+                std::fs::remove_file(entry.path()).map_err(&failed)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Names an I/O failure.

@@ -83,6 +83,25 @@ async fn a_crash_in_the_middle_of_an_add_leaves_nothing_to_trip_over() {
 }
 
 #[tokio::test]
+async fn what_a_lost_machine_left_locked_is_free_after_the_next_start() {
+    let source = Repository::new();
+    let (folder, mirrors) = mirrors().await;
+    let mirror = mirrors.add(&name("o/r"), &source.path).await.unwrap();
+    let head = source.commit("a", "1\n");
+    let keep = mirror.path().join("refs/sandgate/keep");
+    std::fs::create_dir_all(&keep).unwrap();
+    std::fs::write(keep.join(format!("{head}.lock")), "").unwrap();
+    std::fs::write(mirror.path().join("objects/pack/tmp_pack_x"), "half").unwrap();
+    let wanted = [Wanted::Commit(head.clone())];
+    assert!(mirror.fetch(&wanted).await.is_err(), "the positive control found no lock");
+
+    let reopened = Mirrors::open(&folder.path().join("mirrors"), git().await).unwrap();
+    let mirror = reopened.get(&name("o/r")).unwrap();
+    mirror.fetch(&wanted).await.unwrap();
+    assert!(!mirror.path().join("objects/pack/tmp_pack_x").exists());
+}
+
+#[tokio::test]
 async fn a_wanted_commit_is_fetched_once_and_outlives_its_branch() {
     let source = Repository::new();
     let (_folder, mirrors) = mirrors().await;
