@@ -21,6 +21,13 @@ const ALL_BRANCHES: &str = "+refs/heads/*:refs/remotes/source/*";
 pub enum Wanted {
     /// A commit with all its history; nothing is fetched if it is there.
     Commit(CommitId),
+    /// The same, for a commit that is likely to be the newest of this branch: cheaper to find.
+    Head {
+        /// The branch, of the source or pushed here.
+        branch: BranchName,
+        /// The commit.
+        commit: CommitId,
+    },
     /// A branch of the source, as it is now.
     Branch(BranchName),
     /// All branches of the source, as they are now; those that it lost are forgotten.
@@ -34,7 +41,10 @@ impl Mirror {
         for want in wanted {
             match want {
                 Wanted::Commit(commit) if self.is_kept(commit) => {}
-                Wanted::Commit(_) | Wanted::Branch(_) | Wanted::Branches => missing.push(want),
+                Wanted::Head { branch, commit } if self.keep_head(branch, commit)? => {}
+                Wanted::Commit(_) | Wanted::Head { .. } | Wanted::Branch(_) | Wanted::Branches => {
+                    missing.push(want)
+                }
             }
         }
         if missing.is_empty() {
@@ -46,7 +56,9 @@ impl Mirror {
         }
         for want in missing {
             match want {
-                Wanted::Commit(commit) => self.fetch_commit(commit).await?,
+                Wanted::Commit(commit) | Wanted::Head { commit, .. } => {
+                    self.fetch_commit(commit).await?;
+                }
                 Wanted::Branch(branch) => self.fetch_branch(branch).await?,
                 Wanted::Branches => {}
             }
@@ -87,12 +99,7 @@ impl Mirror {
         }
         let keep = keep_reference(commit);
         if self.is_whole(commit).await? {
-            self.call("keep a commit")
-                .arguments(["update-ref", &keep])
-                .argument(commit.as_str())
-                .run()
-                .await?;
-            return Ok(());
+            return self.write_reference(&keep, commit);
         }
         let source = &self.record().source;
         let answer = self.fetch_from(source, &[], &format!("{commit}:{keep}")).await?;
@@ -142,24 +149,36 @@ impl Mirror {
         Error::MissingBranch { repository: self.name().clone(), branch: branch.clone() }
     }
 
+    /// Keeps a commit that a branch names: git lets a branch name only what is whole.
+    fn keep_head(&self, branch: &BranchName, commit: &CommitId) -> Result<bool> {
+        if self.is_kept(commit) {
+            return Ok(true);
+        }
+        let places = ["refs/remotes/source", "refs/heads"];
+        let is_tip = places.iter().any(|place| {
+            self.read_reference(&format!("{place}/{branch}")).as_ref() == Some(commit)
+        });
+        if is_tip {
+            self.write_reference(&keep_reference(commit), commit)?;
+        }
+        Ok(is_tip)
+    }
+
     fn is_kept(&self, commit: &CommitId) -> bool {
         self.path().join(keep_reference(commit)).is_file()
     }
 
     /// An interrupted fetch may leave a commit without its files, so its presence alone says little.
     async fn is_whole(&self, commit: &CommitId) -> Result<bool> {
-        if !self.is_commit(commit).await? {
-            return Ok(false);
-        }
-        let answer = self
+        let closure = self
             .call("check a commit")
             .arguments(["rev-list", "--quiet", "--objects"])
             .argument(commit.as_str())
             .arguments(["--not", "--all"])
             .deadline(FETCH)
-            .answer()
-            .await?;
-        Ok(answer.status == 0)
+            .answer();
+        let (is_commit, closure) = tokio::try_join!(self.is_commit(commit), closure)?;
+        Ok(is_commit && closure.status == 0)
     }
 
     async fn is_commit(&self, commit: &CommitId) -> Result<bool> {

@@ -25,19 +25,13 @@ impl Mirror {
             return Ok(known);
         }
         let _writing = self.lock().await;
-        let seconds = self.later_commit_time(base, head).await?;
-        let tree = self.merge_tree(base, head).await?;
+        let (time, tree) =
+            tokio::join!(self.later_commit_time(base, head), self.merge_tree(base, head));
+        // A missing commit is named by the first; the second only fails.
+        let (seconds, tree) = (time?, tree?);
         let commit = self.commit_tree(&tree, base, head, seconds).await?;
-        self.call("keep a merge commit")
-            .arguments(["update-ref", &reference, commit.as_str()])
-            .run()
-            .await?;
+        self.write_reference(&reference, &commit)?;
         Ok(commit)
-    }
-
-    fn read_reference(&self, reference: &str) -> Option<CommitId> {
-        let text = std::fs::read_to_string(self.path().join(reference)).ok()?;
-        text.trim_end().parse().ok()
     }
 
     async fn later_commit_time(&self, base: &CommitId, head: &CommitId) -> Result<i64> {
