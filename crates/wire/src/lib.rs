@@ -11,6 +11,10 @@ pub use connection::{AlreadyBound, Connection, InProcess};
 pub use convert::{FieldError, optional_field, required_field};
 pub use status::{CODE_KEY, error_code, status};
 
+/// The largest message that a server of `PullRequests` must take: a webhook body of 25 MiB and what is around it. The
+/// generated servers refuse more than 4 MiB unless told so with `max_decoding_message_size`.
+pub const MAX_ACCEPT_BYTES: usize = 26 << 20;
+
 /// Values that several services speak of.
 pub mod common {
     #[expect(missing_docs, reason = "generated; the words are in the .proto file")]
