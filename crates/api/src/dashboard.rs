@@ -1,6 +1,7 @@
 //! Pages: rendered here, escaped by the templates, alive through one small script. They show what REST answers.
 
 mod assets;
+mod escape;
 mod gate;
 mod pulls;
 mod run;

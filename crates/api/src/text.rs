@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sandgate_domain::Timestamp;
 
-pub use plain::plain;
+pub use plain::{plain, visible};
 
 /// A point in time as in JSON, such as `2026-11-21T10:00:00.123456Z`.
 pub fn rfc3339(at: Timestamp) -> String {
@@ -69,7 +69,6 @@ pub fn short_sha(sha: &str) -> String {
 /// One word of a POSIX shell command that means exactly this text.
 pub fn shell_word(text: &str) -> String {
     let is_plain = !text.is_empty()
-        && !text.starts_with('-')
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-./:@%+=,".contains(&b));
     if is_plain { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
@@ -111,7 +110,7 @@ mod tests {
             ("unit (node=20)", "'unit (node=20)'"),
             ("a'b", r"'a'\''b'"),
             ("$(id)", "'$(id)'"),
-            ("-rf", "'-rf'"),
+            ("--data-dir", "--data-dir"),
             ("", "''"),
         ] {
             assert_eq!(shell_word(text), expected);

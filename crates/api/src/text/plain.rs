@@ -12,7 +12,7 @@ pub fn plain(output: &[u8], is_last: bool) -> (String, usize) {
         let piece = next_piece(rest);
         match piece {
             Piece::Text(characters, length) => {
-                push_visible(&mut text, characters);
+                text.extend(characters.chars().filter_map(visible));
                 at += length;
             }
             Piece::Return { length } => {
@@ -102,17 +102,16 @@ fn string_length(escape: &[u8]) -> Option<usize> {
     }
 }
 
-fn push_visible(text: &mut String, characters: &str) {
-    for character in characters.chars() {
-        match character {
-            '\n' | '\t' => text.push(character),
-            // They turn the order of what is shown, so that it reads as something else.
-            '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-                text.push(char::REPLACEMENT_CHARACTER);
-            }
-            other if other.is_control() => {}
-            other => text.push(other),
+/// What is shown of a character: controls are not, and those that turn the order of text would make it read as something
+/// else.
+pub fn visible(character: char) -> Option<char> {
+    match character {
+        '\n' | '\t' => Some(character),
+        '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+            Some(char::REPLACEMENT_CHARACTER)
         }
+        other if other.is_control() => None,
+        other => Some(other),
     }
 }
 
