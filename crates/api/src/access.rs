@@ -74,7 +74,7 @@ fn authenticate(app: &App, headers: &HeaderMap) -> Result<Proof, Problem> {
             && bearer(first).is_some_and(|presented| token.is(presented));
         return if is_good { Ok(Proof::Bearer) } else { Err(unauthenticated()) };
     }
-    if login::sessions(headers).any(|session| token.is_session(session)) {
+    if login::sessions(headers, app.config.hosts.port()).any(|session| token.is_session(session)) {
         return Ok(Proof::Cookie);
     }
     Err(unauthenticated())

@@ -12,7 +12,7 @@ use crate::problem::Problem;
 /// The names under which the front doors may be asked for: the bound address, and configured ones.
 #[derive(Debug, Clone)]
 pub struct AllowedHosts {
-    loopback: bool,
+    bound: SocketAddr,
     names: Vec<Name>,
 }
 
@@ -29,24 +29,28 @@ impl AllowedHosts {
     /// # Errors
     /// If a configured name can't be one.
     pub fn new(bound: SocketAddr, configured: &[String]) -> Result<Self, Error> {
-        let loopback = bound.ip().is_loopback();
         let host = match bound {
             SocketAddr::V4(address) => address.ip().to_string(),
             SocketAddr::V6(address) => format!("[{}]", address.ip()),
         };
         let mut names = vec![Name { host, port: Some(bound.port()) }];
-        if loopback {
+        if bound.ip().is_loopback() {
             names.push(Name { host: "localhost".to_owned(), port: Some(bound.port()) });
         }
         for name in configured {
             names.push(Name::parse(name).ok_or_else(|| Error::HostName { name: name.clone() })?);
         }
-        Ok(Self { loopback, names })
+        Ok(Self { bound, names })
     }
 
     /// Whether only this machine can reach us.
     pub(crate) fn is_loopback(&self) -> bool {
-        self.loopback
+        self.bound.ip().is_loopback()
+    }
+
+    /// The port that was bound.
+    pub(crate) fn port(&self) -> u16 {
+        self.bound.port()
     }
 
     fn allows(&self, asked: &Name) -> bool {

@@ -15,8 +15,9 @@ use crate::extract::Params;
 use crate::problem::Problem;
 use crate::router::App;
 
-/// The name of the session cookie.
-const COOKIE: &str = "sandgate_session";
+/// The start of the name of the session cookie. The port is the rest: browsers share cookies between the ports of a host,
+/// and two servers on one machine must not end each other's sessions.
+const COOKIE: &str = "sandgate_session_";
 
 /// What a login link or form carries.
 #[derive(Deserialize, Default)]
@@ -48,12 +49,15 @@ pub async fn form(
 }
 
 /// The values of the session cookies of a request.
-pub fn sessions(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+pub fn sessions(headers: &HeaderMap, port: u16) -> impl Iterator<Item = &str> {
     let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     cookies
         .flat_map(|line| line.split(';'))
         .filter_map(|pair| pair.trim().split_once('='))
-        .filter_map(|(name, value)| (name == COOKIE).then_some(value))
+        .filter_map(move |(name, value)| {
+            let is_ours = name.strip_prefix(COOKIE).is_some_and(|rest| rest == port.to_string());
+            is_ours.then_some(value)
+        })
 }
 
 fn enter(app: &App, token: &str) -> Response {
@@ -63,7 +67,8 @@ fn enter(app: &App, token: &str) -> Response {
         return dashboard::error_page(app, problem);
     }
     let session = app.config.token.session();
-    let cookie = format!("{COOKIE}={session}; Path=/; HttpOnly; SameSite=Lax");
+    let port = app.config.hosts.port();
+    let cookie = format!("{COOKIE}{port}={session}; Path=/; HttpOnly; SameSite=Lax");
     let mut response = Redirect::to("/runs").into_response();
     if let Ok(value) = HeaderValue::from_str(&cookie) {
         response.headers_mut().insert(header::SET_COOKIE, value);

@@ -86,3 +86,24 @@ pub fn lookup(method: &Method, path: &str) -> Lookup {
     }
     if allowed.is_empty() { Lookup::Nothing } else { Lookup::OtherMethods(allowed.join(", ")) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_no_entry_is_nothing_and_other_methods_are_named() {
+        assert_eq!(lookup(&Method::GET, "/api/v1/later"), Lookup::Nothing);
+        assert_eq!(lookup(&Method::HEAD, "/livez"), Lookup::Entry(Access::Open));
+        let allowed = "GET, DELETE".to_owned();
+        assert_eq!(lookup(&Method::PUT, "/api/v1/snapshots/{id}"), Lookup::OtherMethods(allowed));
+    }
+
+    #[test]
+    fn no_route_has_two_entries() {
+        let mut routes: Vec<String> =
+            TABLE.iter().map(|row| format!("{} {}", row.0, row.1)).collect();
+        routes.sort();
+        assert!(routes.windows(2).all(|pair| pair[0] != pair[1]));
+    }
+}

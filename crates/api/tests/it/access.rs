@@ -239,7 +239,11 @@ async fn a_wrong_login_gives_no_session() {
 #[tokio::test]
 async fn a_forged_session_is_refused() {
     let doors = doors();
-    for value in ["sandgate_session=", "sandgate_session=1", &format!("sandgate_session={TOKEN}")] {
+    for value in [
+        "sandgate_session_8080=",
+        "sandgate_session_8080=1",
+        &format!("sandgate_session_8080={TOKEN}"),
+    ] {
         let mut request = anonymous("GET", "/api/v1/runs", Body::empty());
         request.headers_mut().insert(header::COOKIE, value.parse().unwrap());
         assert_eq!(doors.send(request).await.status, 401, "{value}");
