@@ -64,8 +64,16 @@ impl Clients {
 pub async fn call<T>(
     work: impl Future<Output = Result<Response<T>, Status>>,
 ) -> Result<T, Problem> {
+    bounded(work).await.map(Response::into_inner)
+}
+
+/// Work with a service, bounded in time.
+///
+/// # Errors
+/// What the service answered, or that it was not done in time.
+pub async fn bounded<T>(work: impl Future<Output = Result<T, Status>>) -> Result<T, Problem> {
     match tokio::time::timeout(CALL_TIMEOUT, work).await {
-        Ok(answer) => Ok(answer?.into_inner()),
+        Ok(answer) => Ok(answer?),
         Err(_elapsed) => Err(Problem::new(
             ErrorCode::DeadlineExceeded,
             format!("the service did not answer within {} s; try again", CALL_TIMEOUT.as_secs()),

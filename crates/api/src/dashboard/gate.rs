@@ -7,9 +7,12 @@ use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
 use sandgate_domain::{ErrorCode, StepId};
+use sandgate_wire::runs::v1::LogChunk;
+use tonic::{Status, Streaming};
 
 use super::view::{GateRow, millis};
 use super::{Frame, answer, command, render};
+use crate::clients::bounded;
 use crate::extract::Id;
 use crate::problem::Problem;
 use crate::rest::gate_item::GateItem;
@@ -82,13 +85,18 @@ struct Tail {
 
 impl Tail {
     async fn read(app: &App, id: StepId) -> Result<Self, Problem> {
-        let mut tail = Self { bytes: VecDeque::new(), end: 0 };
-        let mut chunks = match log::read(app, id, 0, false).await {
-            Ok(chunks) => chunks,
+        match log::read(app, id, 0, false).await {
+            Ok(chunks) => bounded(Self::collect(chunks)).await,
             // A gate that never started has no output.
-            Err(problem) if problem.code == ErrorCode::NotFound.as_str() => return Ok(tail),
-            Err(problem) => return Err(problem),
-        };
+            Err(problem) if problem.code == ErrorCode::NotFound.as_str() => {
+                Ok(Self { bytes: VecDeque::new(), end: 0 })
+            }
+            Err(problem) => Err(problem),
+        }
+    }
+
+    async fn collect(mut chunks: Streaming<LogChunk>) -> Result<Self, Status> {
+        let mut tail = Self { bytes: VecDeque::new(), end: 0 };
         while let Some(chunk) = chunks.message().await? {
             tail.end += chunk.data.len() as u64;
             tail.bytes.extend(&chunk.data);
