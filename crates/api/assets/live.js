@@ -1,0 +1,103 @@
+// Keeps pages alive: a run's page follows its events, a gate's page follows its output. Pages are whole without it.
+
+const MAX_LOG_CHARACTERS = 4_000_000;
+
+/** Follows server-sent events; the browser reconnects and names the last event itself. */
+function follow(address, kind, onEvent, onState) {
+  const source = new EventSource(address);
+  source.addEventListener("open", () => onState("live"));
+  source.addEventListener("error", () => onState("reconnecting"));
+  source.addEventListener(kind, (event) => onEvent(JSON.parse(event.data)));
+  source.addEventListener("end", () => {
+    source.close();
+    onState("ended");
+  });
+}
+
+function startRun(part) {
+  const state = document.querySelector("[data-state]");
+  let waiting = false;
+  let again = false;
+
+  async function refresh() {
+    if (waiting) {
+      again = true;
+      return;
+    }
+    waiting = true;
+    try {
+      const answer = await fetch(part.dataset.part, { credentials: "same-origin" });
+      if (answer.ok) replace(part, await answer.text());
+    } catch {
+      if (state) state.textContent = "reconnecting";
+    }
+    waiting = false;
+    if (again) {
+      again = false;
+      setTimeout(refresh, 250);
+    }
+  }
+
+  follow(part.dataset.events, "change", refresh, (word) => {
+    if (state) state.textContent = word;
+    if (word === "ended") refresh();
+  });
+}
+
+/** Puts new content in place; what had the focus, or was unfolded, stays so. */
+function replace(part, html) {
+  const focused = part.contains(document.activeElement) ? document.activeElement.id : "";
+  const open = [...part.querySelectorAll("details[open]")].map((details) => details.id);
+  const closed = [...part.querySelectorAll("details:not([open])")].map((details) => details.id);
+  part.innerHTML = html;
+  for (const id of open) document.getElementById(id)?.setAttribute("open", "");
+  for (const id of closed) document.getElementById(id)?.removeAttribute("open");
+  if (focused) document.getElementById(focused)?.focus();
+}
+
+function startLog(log) {
+  const state = document.querySelector("[data-state]");
+  const stick = document.getElementById("stick");
+  const toEnd = () => {
+    if (stick?.checked) log.scrollTop = log.scrollHeight;
+  };
+  toEnd();
+  if (!log.dataset.follow) return;
+  follow(
+    log.dataset.follow,
+    "log",
+    ({ text }) => {
+      log.append(text);
+      while (log.textContent.length > MAX_LOG_CHARACTERS && log.childNodes.length > 1) {
+        log.firstChild.remove();
+      }
+      toEnd();
+    },
+    (word) => {
+      if (state) state.textContent = word;
+      if (word === "ended") setTimeout(() => location.reload(), 500);
+    },
+  );
+}
+
+async function copy(button) {
+  const source = document.getElementById(button.dataset.copy);
+  try {
+    await navigator.clipboard.writeText(source.textContent);
+    button.textContent = "Copied";
+    setTimeout(() => (button.textContent = "Copy"), 2000);
+  } catch {
+    // Not allowed here: select it, so that a key does it.
+    getSelection().selectAllChildren(source);
+  }
+}
+
+document.documentElement.classList.add("js");
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-copy]");
+  if (button) copy(button);
+});
+const run = document.querySelector("[data-events]");
+if (run) startRun(run);
+const log = document.querySelector("pre.log");
+if (log) startLog(log);

@@ -1,0 +1,115 @@
+//! The list of runs.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::State;
+use axum::response::Response;
+
+use super::view::{Mark, Moment, mark, millis};
+use super::{Frame, answer, command, link, render};
+use crate::extract::Params;
+use crate::problem::Problem;
+use crate::rest::run_item::RunItem;
+use crate::rest::runs::{RunsQuery, find};
+use crate::router::App;
+use crate::text::short_sha;
+
+/// The results that can be filtered for, with their words.
+const RESULTS: [(&str, &str); 6] = [
+    ("success", "Success"),
+    ("failure", "Failure"),
+    ("error", "Error"),
+    ("timeout", "Timeout"),
+    ("cancellation", "Cancelled"),
+    ("skip", "Skipped"),
+];
+
+#[derive(Template)]
+#[template(path = "runs.html")]
+struct RunsPage {
+    frame: Frame,
+    rows: Vec<RunRow>,
+    query: RunsQuery,
+    results: [(&'static str, &'static str); 6],
+    is_filtered: bool,
+    next: Option<String>,
+    first: String,
+    add_command: String,
+    open_command: String,
+}
+
+struct RunRow {
+    id: String,
+    repo: String,
+    sha: String,
+    branch: String,
+    dirty: bool,
+    mark: &'static Mark,
+    waiting: String,
+    gates: String,
+    pull_request: Option<String>,
+    created: Moment,
+    duration: String,
+}
+
+/// `GET /runs`.
+pub async fn page(
+    State(app): State<Arc<App>>,
+    query: Result<Params<RunsQuery>, Problem>,
+) -> Response {
+    let page = match query {
+        Ok(Params(query)) => list(&app, query).await,
+        Err(problem) => Err(problem),
+    };
+    answer(&app, page)
+}
+
+async fn list(app: &App, query: RunsQuery) -> Result<Response, Problem> {
+    let page = find(app, query.clone()).await?;
+    let given = [&query.repo, &query.sha, &query.pr, &query.result, &query.page_token];
+    render(&RunsPage {
+        frame: Frame::new(app, "runs"),
+        rows: page.items.iter().map(|run| row(app, run)).collect(),
+        is_filtered: given.iter().any(|text| text.as_ref().is_some_and(|text| !text.is_empty())),
+        results: RESULTS,
+        next: page.next_page_token.map(|token| page_link(&query, Some(&token))),
+        first: page_link(&query, None),
+        query,
+        add_command: command(app, &["repo", "add", ".", "--name", "owner/repo"]),
+        open_command: command(app, &["pr", "open"]),
+    })
+}
+
+fn row(app: &App, run: &RunItem) -> RunRow {
+    let passed = |result: &str| matches!(result, "success" | "skip");
+    let good = run.gates.iter().filter(|g| g.result.as_deref().is_some_and(passed)).count();
+    RunRow {
+        id: run.id.clone(),
+        repo: run.repo.clone(),
+        sha: short_sha(&run.sha),
+        branch: run.branch.clone().unwrap_or_default(),
+        dirty: run.dirty,
+        mark: mark(run.result.as_deref(), &run.state),
+        waiting: run.waiting.clone().unwrap_or_default(),
+        gates: format!("{good} of {} passed", run.gates.len()),
+        pull_request: run.pull_request.clone(),
+        created: Moment::new(app, run.created),
+        duration: millis(run.duration_ms),
+    }
+}
+
+fn page_link(query: &RunsQuery, token: Option<&str>) -> String {
+    let size = query.page_size.map(|size| size.to_string());
+    link(
+        "/runs",
+        &[
+            ("repo", query.repo.as_deref()),
+            ("sha", query.sha.as_deref()),
+            ("pr", query.pr.as_deref()),
+            ("result", query.result.as_deref()),
+            ("pageSize", size.as_deref()),
+            ("pageToken", token),
+        ],
+    )
+}
