@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use sandgate_domain::{
-    Entry, LayerId, LayerKind, NetworkAccess, Resources, SnapshotId, SnapshotKind,
+    Entry, LayerId, LayerKind, NetworkAccess, Resources, SnapshotId, SnapshotKind, TrustTier,
 };
+use sandgate_engine::GateName;
 use sandgate_engine::config::Network;
 use sandgate_engine::plan::{PlannedGate, PlannedSetup};
 use sandgate_engine::run::Outcome;
@@ -35,7 +36,7 @@ struct Work<'a> {
 impl Runner {
     /// Executes a claimed step.
     pub(crate) async fn execute(&self, assignment: &Assignment) -> Result<StepReport, Error> {
-        let prepared = self.prepared(assignment.run)?;
+        let prepared = self.prepared(assignment).await?;
         match &assignment.task {
             Task::Setup(setup) => self.execute_setup(assignment, &prepared, setup).await,
             Task::Gate(gate) => self.execute_gate(assignment, &prepared, gate).await,
@@ -92,7 +93,7 @@ impl Runner {
         let work = Work {
             scripts: &setup.run,
             directory: WORKSPACE.to_owned(),
-            environment: assignment.new.plan.environment.env.clone(),
+            environment: assignment.plan.environment.env.clone(),
             network: setup.network,
             resources: setup.resources,
             timeout: setup.timeout,
@@ -136,7 +137,7 @@ impl Runner {
         let entry = entry(&work, &held);
         let is_wanted = !assignment.cancelled.is_cancelled();
         let layer = if passed && assignment.keep_files || !passed && is_wanted {
-            Some(self.keep(held).await?)
+            Some(self.keep(held, assignment.tier).await?)
         } else {
             self.parts.gateway.destroy(held).await?;
             None
@@ -173,7 +174,7 @@ impl Runner {
         layers: Vec<LayerId>,
     ) -> Result<(Held, Ran), Error> {
         let wanted = SandboxWanted {
-            run: Some(assignment.run),
+            run: Some(assignment.run.id),
             step: Some(assignment.step),
             layers,
             network: work.network == Network::Full,
@@ -204,13 +205,13 @@ impl Runner {
     }
 
     /// Turns what a sandbox wrote into a layer of its own.
-    async fn keep(&self, held: Held) -> Result<Layer, Error> {
+    async fn keep(&self, held: Held, tier: TrustTier) -> Result<Layer, Error> {
         let node = self.parts.gateway.node();
         let snapshots = &self.parts.snapshots;
         let wanted = LayerWanted {
             kind: LayerKind::Gate,
             key: None,
-            tier: sandgate_domain::TrustTier::Member,
+            tier,
             base_fingerprint: node.base().fingerprint.clone(),
         };
         let LayerTurn::Build { layer, fence } = snapshots.take_turn(&wanted).await? else {
@@ -236,8 +237,8 @@ impl Runner {
         entry: Entry,
     ) -> Result<SnapshotId, Error> {
         let draft = SnapshotDraft {
-            repository_key: assignment.new.repository_key.clone(),
-            run: assignment.run,
+            repository_key: assignment.run.repository_key.clone(),
+            run: assignment.run.id,
             gate: Some(gate.name.to_string()),
             kind: SnapshotKind::Debug,
             layers: below.iter().copied().chain([layer.id]).collect(),
@@ -247,6 +248,47 @@ impl Runner {
             keep: gate.debug_keep,
         };
         Ok(self.parts.snapshots.record(draft).await?)
+    }
+
+    /// The snapshot of what passed: environment, commit, and the files of `approve_from`.
+    pub(crate) async fn approve(&self, assignment: &Assignment) -> Result<(), Error> {
+        let run = assignment.run.id;
+        let gate = assignment.plan.approve_from.as_ref().map(GateName::as_str);
+        let (kept, is_whole) = self.parts.agent.kept(run, gate).await?;
+        if !is_whole {
+            return Ok(());
+        }
+        let prepared = self.prepared(assignment).await?;
+        let mut layers = self.environment(&prepared).await?;
+        layers.push(prepared.source);
+        layers.extend(kept);
+        let node = self.parts.gateway.node();
+        let mut bytes = 0;
+        for layer in &layers {
+            bytes += node.layers().get(*layer)?.map_or(0, |layer| layer.bytes);
+        }
+        let mut environment = node.sandbox_environment();
+        environment.extend(assignment.plan.environment.env.clone());
+        let draft = SnapshotDraft {
+            repository_key: assignment.run.repository_key.clone(),
+            run,
+            gate: None,
+            kind: SnapshotKind::Approved,
+            layers,
+            bytes,
+            base_fingerprint: node.base().fingerprint.clone(),
+            entry: Entry {
+                environment,
+                directory: WORKSPACE.to_owned(),
+                commands: Vec::new(),
+                resources: Resources::default(),
+                network: NetworkAccess::None,
+            },
+            keep: None,
+        };
+        let snapshot = self.parts.snapshots.record(draft).await?;
+        self.parts.agent.approve(run, snapshot).await?;
+        Ok(())
     }
 
     fn report(&self, assignment: &Assignment, outcome: Outcome) -> StepReport {

@@ -19,9 +19,12 @@ pub enum Error {
         #[source]
         source: sandgate_engine::run::DecideError,
     },
-    /// There is no such run here, or it has ended.
-    #[error("run {0} is not under way here")]
-    NotRunning(RunId),
+    /// There is no such run, or it has no such step.
+    #[error("there is no {0}")]
+    NoRun(RunId),
+    /// The name of an event is none.
+    #[error(transparent)]
+    Event(#[from] sandgate_domain::event::ParseEventTypeError),
     /// A log can't be written or read.
     #[error("the log of {step} can't be used")]
     Log {
@@ -31,8 +34,8 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
-    /// A value could not be written as JSON.
-    #[error("a plan can't be written down")]
+    /// A value could not be written or read as JSON.
+    #[error("the plan or progress of a run can't be written or read")]
     Json(#[from] serde_json::Error),
 }
 
@@ -41,14 +44,16 @@ impl Error {
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::Store(error) => error.code(),
-            Self::NotRunning(_) => ErrorCode::NotFound,
+            Self::NoRun(_) => ErrorCode::NotFound,
             Self::Log { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 ErrorCode::NotFound
             }
             Self::Log { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 ErrorCode::ResourceExhausted
             }
-            Self::Decide { .. } | Self::Log { .. } | Self::Json(_) => ErrorCode::Internal,
+            Self::Decide { .. } | Self::Log { .. } | Self::Json(_) | Self::Event(_) => {
+                ErrorCode::Internal
+            }
         }
     }
 }

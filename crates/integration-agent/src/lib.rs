@@ -9,7 +9,9 @@ mod logs;
 mod progress;
 mod sink;
 
-pub use agent::{Agent, Assignment, NewRun, SETUP, StepReport, Task};
+pub use agent::{
+    Agent, AgentParts, Assignment, NewRun, Recovered, RunSource, SETUP, Saved, StepReport, Task,
+};
 pub use error::Error;
 pub use logs::{CAP_BYTES, Logs, Span};
 pub use progress::{Progress, Stream};

@@ -43,7 +43,7 @@ pub use live_sandboxes::LiveSandboxes;
 pub use outbox::{Outbox, OutboxMessage};
 pub use page::{Cursor, Page, PageRequest, ParseCursorError};
 pub use repositories::Repositories;
-pub use runs::Runs;
+pub use runs::{RunFilter, Runs};
 pub use seen::Seen;
 pub use snapshots::Snapshots;
 pub use steps::{Acceptance, Claim, Retry, Steps};

@@ -3,19 +3,13 @@
 mod configuration;
 mod summary;
 
-use std::sync::Arc;
-
 use clap::Args;
 use sandgate_chassis::Shutdown;
-use sandgate_domain::{
-    Entry, ErrorCode, GateResult, NetworkAccess, Resources, Run as RunRow, RunId, SnapshotId,
-    SnapshotKind, TrustTier, UnsupportedKey,
-};
+use sandgate_domain::{ErrorCode, Run as RunRow, RunId, TrustTier, UnsupportedKey};
 use sandgate_engine::plan::{Plan, PlanInput, plan};
-use sandgate_gate_runner::{Checkout, Prepared, Runner, RunnerParts};
+use sandgate_gate_runner::Checkout;
 use sandgate_integration_agent::NewRun;
 use sandgate_node::{BranchName, GitProgram, Repository, Tree};
-use sandgate_snapshot_service::SnapshotDraft;
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
@@ -91,13 +85,17 @@ pub async fn run(context: &Context, command: Run) -> Result<Exit, Failure> {
         tier: TrustTier::Member,
         plan: plan.clone(),
         unsupported,
-        isolation: machine.gateway.node().report().summary(),
+        source: None,
+        is_whole: command.gates.is_empty(),
+        pull_request: None,
+        revision: 0,
+        request_key: Some(machine.owner.clone()),
     };
     let branch = branch.and_then(|name| name.parse::<BranchName>().ok());
     let checkout = Checkout { repository: subject.repository, tree: subject.tree, base, branch };
     let work = Work { context, records: &records, machine: &machine };
     let slots = command.jobs.map_or_else(default_slots, usize::from);
-    let run = work.drive(new, checkout, &plan, slots, &shutdown, command.gates.is_empty()).await?;
+    let run = work.drive(new, checkout, &plan, slots, &shutdown).await?;
     work.tidy().await;
     finish(context, &records, run, shutdown.soft.is_cancelled()).await
 }
@@ -131,7 +129,8 @@ fn gate_names(names: &[String]) -> Result<Vec<sandgate_engine::GateName>, Failur
     names.iter().map(parse).collect()
 }
 
-fn require_isolation(machine: &Machine) -> Result<(), Failure> {
+/// Refuses to go on where sandboxes can't be isolated.
+pub fn require_isolation(machine: &Machine) -> Result<(), Failure> {
     let report = machine.gateway.node().report();
     if report.usable() {
         return Ok(());
@@ -158,7 +157,8 @@ fn entries(tree: &Tree) -> Vec<UnsupportedKey> {
         .collect()
 }
 
-fn default_slots() -> usize {
+/// How many gates run at a time if nobody says: as many as there are processors, at least two.
+pub fn default_slots() -> usize {
     std::thread::available_parallelism().map_or(2, usize::from).max(2)
 }
 
@@ -177,107 +177,48 @@ impl Work<'_> {
         plan: &Plan,
         slots: usize,
         shutdown: &Shutdown,
-        is_whole: bool,
     ) -> Result<RunId, Failure> {
         let agent = &self.machine.agent;
-        let runner = Runner::new(RunnerParts {
-            agent: agent.clone(),
-            gateway: self.machine.gateway.clone(),
-            snapshots: self.records.snapshots.clone(),
-            clock: Arc::clone(&self.context.clock),
-            owner: self.machine.owner.clone(),
-        });
-        let repository_key = new.repository_key.clone();
+        let runner = self.machine.runner(self.context, self.records)?;
         let run = agent.create_run(new).await?;
-        let style = Style {
-            form: if self.context.global.quiet {
-                progress::Form::None
-            } else {
-                self.context.global.progress.decide()
-            },
-            colour: self.context.colour,
-            output: self.context.global.verbose > 0,
-        };
-        let following =
-            tokio::spawn(progress::follow(style, agent.step_names(run)?, agent.watch(run)?));
-        let prepared = match runner.prepare(run, checkout, plan, TrustTier::Member).await {
-            Ok(prepared) => prepared,
-            Err(error) => {
-                following.abort();
-                agent.fail(run, &error.chain()).await?;
-                return Err(error.into());
-            }
-        };
+        let (_, steps) = agent.run(run).await?;
+        let names = steps.into_iter().map(|step| step.name).collect();
+        let following = tokio::spawn(progress::follow(self.style(), names, agent.watch(run)));
+        if let Err(error) = runner.prepare(run, checkout, plan, TrustTier::Member).await {
+            following.abort();
+            agent.fail(run, &error.chain()).await?;
+            return Err(error.into());
+        }
         let stop = CancellationToken::new();
         let serving = {
             let (runner, stop) = (runner.clone(), stop.clone());
-            tokio::spawn(async move { runner.serve(slots, stop).await })
+            tokio::spawn(async move { runner.serve(slots, Some(run), stop).await })
         };
-        agent.begin(run).await?;
+        agent.begin(run, &self.machine.gateway.node().report().summary()).await?;
         let verdict = agent.verdict(run);
         tokio::pin!(verdict);
-        let result = tokio::select! {
-            result = &mut verdict => result?,
+        tokio::select! {
+            result = &mut verdict => drop(result?),
             () = shutdown.soft.cancelled() => {
                 agent.cancel(run, "interrupted").await?;
                 tokio::select! {
-                    result = &mut verdict => result?,
-                    () = shutdown.hard.cancelled() => GateResult::Cancellation,
+                    result = &mut verdict => drop(result?),
+                    () = shutdown.hard.cancelled() => return Err(interrupted_hard()),
                 }
             }
-        };
+        }
         stop.cancel();
         let _finished = tokio::join!(serving, following);
-        let approved = if result == GateResult::Success && is_whole {
-            Some(self.approve(run, repository_key, plan, &prepared).await?)
-        } else {
-            None
-        };
-        agent.close(run, approved).await?;
         Ok(run)
     }
 
-    /// The snapshot of what passed: environment, commit, and the files of `approve_from`.
-    async fn approve(
-        &self,
-        run: RunId,
-        repository_key: String,
-        plan: &Plan,
-        prepared: &Prepared,
-    ) -> Result<SnapshotId, Failure> {
-        let mut layers = Vec::new();
-        if let Some(setup) = &prepared.setup {
-            layers.extend(self.records.snapshots.find_layer(&setup.wanted).await?);
-        }
-        layers.push(prepared.source);
-        if let Some(gate) = &plan.approve_from {
-            layers.extend(self.machine.agent.gate_layers(run, gate.as_str())?);
-        }
-        let node = self.machine.gateway.node();
-        let mut bytes = 0;
-        for layer in &layers {
-            bytes += node.layers().get(*layer)?.map_or(0, |layer| layer.bytes);
-        }
-        let mut environment = node.sandbox_environment();
-        environment.extend(plan.environment.env.clone());
-        let draft = SnapshotDraft {
-            repository_key,
-            run,
-            gate: None,
-            kind: SnapshotKind::Approved,
-            layers,
-            bytes,
-            base_fingerprint: node.base().fingerprint.clone(),
-            entry: Entry {
-                environment,
-                directory: "/workspace".to_owned(),
-                commands: Vec::new(),
-                resources: Resources::default(),
-                network: NetworkAccess::None,
-            },
-            keep: None,
+    fn style(&self) -> Style {
+        let form = if self.context.global.quiet {
+            progress::Form::None
+        } else {
+            self.context.global.progress.decide()
         };
-        Ok(self.records.snapshots.record(draft).await?)
+        Style { form, colour: self.context.colour, output: self.context.global.verbose > 0 }
     }
 
     /// Removes what nobody needs any more. A fault here is said, and does not change the verdict.
@@ -286,6 +227,15 @@ impl Work<'_> {
         if let Err(error) = super::snapshot::collect(&self.records.snapshots, node).await {
             eprintln!("warning: old snapshots could not be removed: {}", error.message);
         }
+    }
+}
+
+fn interrupted_hard() -> Failure {
+    Failure {
+        exit: Exit::Interrupted,
+        code: "interrupted".to_owned(),
+        message: "interrupted twice; what ran was killed, and the next run tidies up".to_owned(),
+        help: None,
     }
 }
 
