@@ -16,7 +16,7 @@ use sandgate_domain::{
 };
 use sandgate_engine::plan::Plan;
 use sandgate_engine::run::{Input, RunState};
-use sandgate_store::Store;
+use sandgate_store::{Page, PageRequest, RunFilter, Store};
 use tokio::sync::{Notify, broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -172,6 +172,24 @@ impl Agent {
         let run = parts.store.runs(&parts.tenant).get(id).await?.ok_or(Error::NoRun(id))?;
         let steps = parts.store.steps(&parts.tenant).of_run(id).await?;
         Ok((run, steps))
+    }
+
+    /// One step.
+    ///
+    /// # Errors
+    /// If there is no such step, or the database refuses.
+    pub async fn step(&self, id: StepId) -> Result<Step, Error> {
+        let parts = &self.inner.parts;
+        parts.store.steps(&parts.tenant).get(id).await?.ok_or(Error::NoStep(id))
+    }
+
+    /// The runs that pass the filter, the newest first.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn list(&self, filter: &RunFilter, page: &PageRequest) -> Result<Page<Run>, Error> {
+        let parts = &self.inner.parts;
+        Ok(parts.store.runs(&parts.tenant).list(filter, page).await?)
     }
 
     /// Everything that happens to a run from now on, in this process.
