@@ -174,10 +174,8 @@ impl Consumer {
         revision: u32,
         error: &Error,
     ) -> Result<(), Error> {
-        let conflicts = match error {
-            Error::Conflict { paths, .. } => paths.clone(),
-            _ => Vec::new(),
-        };
+        let conflicts =
+            if let Error::Conflict { paths, .. } = error { paths.clone() } else { Vec::new() };
         let reason = error.chain();
         let revision = u64::from(revision);
         let request = ReportUnplannedRequest { pull_request, revision, reason, conflicts };

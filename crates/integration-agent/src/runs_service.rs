@@ -359,7 +359,7 @@ pub(crate) fn refuse(error: Error) -> Status {
     if code == ErrorCode::Internal {
         tracing::error!(error = error.chain(), "a request failed");
     }
-    status(code, &error.chain())
+    status(code, error.chain())
 }
 
 #[cfg(test)]

@@ -10,7 +10,6 @@ use sandgate_engine::plan::Plan;
 use sandgate_engine::run::{Effect, Input, Outcome, Record, decide};
 use sandgate_store::{OutboxMessage, Retry, Transaction};
 use serde_json::json;
-use tokio_util::sync::CancellationToken;
 
 use super::{Inner, SETUP, Saved, StepReport, lock, rows};
 use crate::error::Error;
@@ -224,7 +223,7 @@ impl Inner {
             self.tell(id, event.clone());
         }
         for step in &after.stopped {
-            lock(&self.cancelled).entry(step.id).or_insert_with(CancellationToken::new).cancel();
+            lock(&self.cancelled).entry(step.id).or_default().cancel();
         }
         if after.has_work {
             self.work.notify_waiters();
