@@ -82,6 +82,40 @@ pub enum Error {
         /// Which server.
         server: String,
     },
+    /// Somebody else uses the data folder.
+    #[error(
+        "the folder `{}` is in use by {holder}; stop that first or give another folder with --data-dir",
+        folder.display()
+    )]
+    Held {
+        /// The data folder.
+        folder: PathBuf,
+        /// Who uses it, for people.
+        holder: String,
+    },
+    /// A task of the process gave up.
+    #[error("the task `{name}` failed")]
+    TaskFailed {
+        /// Which task.
+        name: &'static str,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A task of the process panicked.
+    #[error("the task `{name}` panicked: {message}")]
+    TaskPanicked {
+        /// Which task.
+        name: &'static str,
+        /// What it said.
+        message: String,
+    },
+    /// A task of the process ended though nobody told it to.
+    #[error("the task `{name}` ended too early")]
+    TaskEnded {
+        /// Which task.
+        name: &'static str,
+    },
     /// There is nothing random to make a token from.
     #[error("the system gives no random bytes")]
     Random(#[source] io::Error),
@@ -91,11 +125,16 @@ impl Error {
     /// What kind of failure it is.
     pub fn code(&self) -> ErrorCode {
         match self {
-            Self::AddressInUse { .. } => ErrorCode::Conflict,
+            Self::AddressInUse { .. } | Self::Held { .. } => ErrorCode::Conflict,
             Self::Bind { .. } | Self::SeveralServers { .. } => ErrorCode::InvalidArgument,
             Self::Token { .. } | Self::NoToken { .. } => ErrorCode::PermissionDenied,
             Self::NoServer { .. } => ErrorCode::Unavailable,
-            Self::Serve { .. } | Self::File { .. } | Self::Random(_) => ErrorCode::Internal,
+            Self::Serve { .. }
+            | Self::File { .. }
+            | Self::TaskFailed { .. }
+            | Self::TaskPanicked { .. }
+            | Self::TaskEnded { .. }
+            | Self::Random(_) => ErrorCode::Internal,
         }
     }
 

@@ -5,9 +5,12 @@ mod access;
 mod clock;
 mod environment;
 mod error;
+mod hold;
+mod metrics;
 mod secret;
 mod server;
 mod shutdown;
+mod tasks;
 mod telemetry;
 
 pub use access::{
@@ -17,7 +20,10 @@ pub use access::{
 pub use clock::{SystemClock, SystemIds};
 pub use environment::{Environment, MissingHome};
 pub use error::Error;
+pub use hold::Hold;
+pub use metrics::process_registry;
 pub use secret::Secret;
 pub use server::{Listener, ServerLimits, serve_grpc, serve_http};
 pub use shutdown::Shutdown;
-pub use telemetry::{LogLevel, start_logging};
+pub use tasks::{Stage, Tasks};
+pub use telemetry::{LogLevel, start_json_logging, start_logging};
