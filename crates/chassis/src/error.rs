@@ -93,6 +93,14 @@ pub enum Error {
         /// Who uses it, for people.
         holder: String,
     },
+    /// A setting is wrong.
+    #[error("{place}: {message}")]
+    Config {
+        /// The file with line and column, the variable or the flag.
+        place: String,
+        /// What is wrong with it, and what would be right.
+        message: String,
+    },
     /// A task of the process gave up.
     #[error("the task `{name}` failed")]
     TaskFailed {
@@ -126,7 +134,9 @@ impl Error {
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::AddressInUse { .. } | Self::Held { .. } => ErrorCode::Conflict,
-            Self::Bind { .. } | Self::SeveralServers { .. } => ErrorCode::InvalidArgument,
+            Self::Bind { .. } | Self::SeveralServers { .. } | Self::Config { .. } => {
+                ErrorCode::InvalidArgument
+            }
             Self::Token { .. } | Self::NoToken { .. } => ErrorCode::PermissionDenied,
             Self::NoServer { .. } => ErrorCode::Unavailable,
             Self::Serve { .. }

@@ -3,6 +3,7 @@
 
 mod access;
 mod clock;
+mod config;
 mod environment;
 mod error;
 mod hold;
@@ -18,6 +19,7 @@ pub use access::{
     read_token,
 };
 pub use clock::{SystemClock, SystemIds};
+pub use config::{CONFIG_FILE, Config, ConfigFlag, ConfigSources, LoadedConfig, ShownSetting};
 pub use environment::{Environment, MissingHome};
 pub use error::Error;
 pub use hold::Hold;

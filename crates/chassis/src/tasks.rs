@@ -5,7 +5,7 @@ use std::error::Error as StdError;
 use std::future::Future;
 use std::time::Duration;
 
-use tokio::task::{Id, JoinError, JoinSet};
+use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{Error, Shutdown};
@@ -41,7 +41,14 @@ pub struct Tasks {
     shutdown: Shutdown,
     soft: [CancellationToken; Stage::ALL.len()],
     running: JoinSet<Outcome>,
-    named: HashMap<Id, (Stage, &'static str)>,
+    named: HashMap<Id, Task>,
+}
+
+#[derive(Debug)]
+struct Task {
+    stage: Stage,
+    name: &'static str,
+    abort: AbortHandle,
 }
 
 impl Tasks {
@@ -70,7 +77,7 @@ impl Tasks {
         E: Into<Box<dyn StdError + Send + Sync>>,
     {
         let handle = self.running.spawn(async move { task.await.map_err(Into::into) });
-        self.named.insert(handle.id(), (stage, name));
+        self.named.insert(handle.id(), Task { stage, name, abort: handle });
     }
 
     /// Waits for the soft stop or for the first task that ends without being told to; then stops everything in order.
@@ -106,7 +113,7 @@ impl Tasks {
         let limit = tokio::time::sleep(STAGE_LIMIT);
         tokio::pin!(limit);
         let mut first = None;
-        while self.named.values().any(|(of, _)| *of == stage) {
+        while self.named.values().any(|task| task.stage == stage) {
             tokio::select! {
                 Some(ended) = self.running.join_next_with_id() => {
                     let (_, failure) = self.end(ended);
@@ -116,10 +123,10 @@ impl Tasks {
                 () = &mut limit => break,
             }
         }
-        for (_, name) in self.named.values().filter(|(of, _)| *of == stage) {
-            tracing::warn!(task.name = name, "the task did not stop in time and is dropped");
+        for (_, task) in self.named.extract_if(|_, task| task.stage == stage) {
+            tracing::warn!(task.name = task.name, "the task did not stop in time and is dropped");
+            task.abort.abort();
         }
-        self.named.retain(|_, (of, _)| *of != stage);
         first
     }
 
@@ -129,7 +136,7 @@ impl Tasks {
             Ok((id, _)) => *id,
             Err(error) => error.id(),
         };
-        let name = self.named.remove(&id).map_or("unnamed", |(_, name)| name);
+        let name = self.named.remove(&id).map_or("dropped", |task| task.name);
         let failure = match ended {
             Ok((_, Ok(()))) => None,
             Ok((_, Err(source))) => Some(Error::TaskFailed { name, source }),

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a step of a test that fails ends the test")]
 
 mod access;
+mod config;
 mod grpc;
 mod hold;
 mod http;
