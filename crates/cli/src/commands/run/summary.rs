@@ -41,10 +41,10 @@ fn gate_line(gate: &GateView, width: usize) -> String {
     let result = gate.result.map_or("none", GateResult::as_str);
     let mark = gate.result.map_or("·", text::result_mark);
     let reason = gate.reason.as_ref().map(|text| format!("  {}", clean(text.as_bytes())));
-    let counts = gate.reports.as_ref().map(|reports| {
-        let count = |name: &str| reports.get(name).and_then(Value::as_u64).unwrap_or(0);
-        format!("  {} tests, {} failed", count("tests"), count("failed"))
-    });
+    // The reason of a failure counts already.
+    let passed = gate.reports.as_ref().filter(|_| gate.result == Some(GateResult::Success));
+    let tests = passed.and_then(|reports| reports.get("tests")).and_then(Value::as_u64);
+    let counts = tests.map(|tests| format!("  {tests} tests"));
     let line = format!(
         "{mark} {:<width$}  {result:<12}{}{}",
         gate.name,
