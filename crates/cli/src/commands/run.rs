@@ -3,6 +3,7 @@
 mod configuration;
 mod summary;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use clap::Args;
@@ -14,7 +15,7 @@ use sandgate_domain::{
 use sandgate_engine::plan::{Plan, PlanInput, plan};
 use sandgate_gate_runner::{Checkout, Prepared, Runner, RunnerParts};
 use sandgate_integration_agent::NewRun;
-use sandgate_node::{BranchName, GitProgram, Repository, Tree};
+use sandgate_node::{BranchName, GitProgram, Node, Repository, Tree};
 use sandgate_snapshot_service::SnapshotDraft;
 use tokio_util::sync::CancellationToken;
 
@@ -23,7 +24,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::local::{Machine, Records};
 use crate::output::{self, Format};
-use crate::progress::{self, Style};
+use crate::progress::{self, Form, Style};
 use crate::view::RunView;
 
 pub use configuration::FILE_NAME;
@@ -80,6 +81,10 @@ pub async fn run(context: &Context, command: Run) -> Result<Exit, Failure> {
     let unsupported = [configured.unsupported, entries(&subject.tree)].concat();
     for key in &unsupported {
         eprintln!("warning: {}:{}: `{}` {}", key.file, key.line, key.key, key.instead);
+    }
+    if !context.global.quiet && matches!(context.global.progress.decide(), Form::Tty | Form::Plain)
+    {
+        eprintln!("{}", sandboxes(machine.gateway.node()));
     }
     let new = NewRun {
         repository: subject.key.clone(),
@@ -144,6 +149,18 @@ fn require_isolation(machine: &Machine) -> Result<(), Failure> {
         .help("`sandgate doctor` tells what to do about each"))
 }
 
+/// How gates are isolated, and what they see of homes.
+fn sandboxes(node: &Node) -> String {
+    let level = node.report().summary().level.as_str();
+    let exposed: BTreeSet<&str> =
+        node.base().exposed.iter().map(|exposed| exposed.what.as_str()).collect();
+    if exposed.is_empty() {
+        return format!("isolation: {level}; nothing of a home is visible");
+    }
+    let exposed: Vec<&str> = exposed.into_iter().collect();
+    format!("isolation: {level}; visible of homes, read-only: {}", exposed.join(", "))
+}
+
 /// What a source holds that we do not fetch, as the run reports it.
 fn entries(tree: &Tree) -> Vec<UnsupportedKey> {
     tree.unsupported()
@@ -191,7 +208,7 @@ impl Work<'_> {
         let run = agent.create_run(new).await?;
         let style = Style {
             form: if self.context.global.quiet {
-                progress::Form::None
+                Form::None
             } else {
                 self.context.global.progress.decide()
             },

@@ -1,5 +1,9 @@
 //! The binary as its users meet it, and the invariants of the workspace.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod architecture;
+mod generated;
+mod real_repositories;
 mod running;
 mod world;

@@ -90,7 +90,7 @@ not ok 2 - later # TODO not yet
 not ok 3 - plain
   ---
   location: '/workspace/a.test.js:3:1'
-  error: \"it's boom\"
+  error: \"'a' == 'b'\"
   stack: |-
     check (/workspace/b.js:33:29)
   ...
@@ -102,7 +102,7 @@ not ok 3 - plain
 ",
     );
     let inner = ("inner one", Some("/workspace/a.test.js"), Some(2), "1 == 2");
-    let plain = ("plain", Some("/workspace/b.js"), Some(33), "it's boom");
+    let plain = ("plain", Some("/workspace/b.js"), Some(33), "'a' == 'b'");
     assert_eq!(failures(&found), [inner, plain]);
     assert_eq!((found.tests, found.failed), (Some(4), 2));
 }

@@ -82,7 +82,10 @@ pub(super) fn message(tool: Tool, lines: &[String]) -> Option<&str> {
         }
         Tool::Tap => {
             let error = texts.find_map(|line| line.strip_prefix("error: "))?;
-            Some(error.trim_matches(['\'', '"']))
+            let is_quote = |quote: &char| matches!(quote, '\'' | '"');
+            let quote = error.chars().next().filter(is_quote);
+            let inner = quote.and_then(|quote| error.strip_prefix(quote)?.strip_suffix(quote));
+            Some(inner.unwrap_or(error))
         }
         Tool::NodeSpec => texts.nth(1),
         Tool::Pytest => texts.find_map(|line| line.strip_prefix("E ")).map(str::trim),

@@ -14,8 +14,11 @@ const SHOWN_FAILURES: usize = 10;
 /// The summary of a run that has ended.
 pub fn text(context: &Context, view: &RunView, run: &Run) -> String {
     let mut lines = vec![String::new()];
-    let width = view.gates.iter().map(|gate| gate.name.chars().count()).max().unwrap_or(0);
-    for gate in &view.gates {
+    // A setup is worth a line only if it kept the gates from running.
+    let setup = view.setup.iter().filter(|setup| setup.result != Some(GateResult::Success));
+    let shown: Vec<&GateView> = setup.chain(&view.gates).collect();
+    let width = shown.iter().map(|gate| gate.name.chars().count()).max().unwrap_or(0);
+    for gate in shown {
         lines.push(gate_line(gate, width));
         lines.extend(failing_tests(gate));
     }
