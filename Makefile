@@ -17,3 +17,6 @@ check: ## format, lints, generated files, dependency policy
 
 build: ## the optimised binary, target/release/sandgate
 	$(CARGO) build --release --locked -p sandgate-cli
+
+bench: ## measure this machine: a Markdown table; ONLY=<pattern> for a part
+	@ONLY="$(ONLY)" .ci/bench
