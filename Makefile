@@ -21,3 +21,6 @@ generate: ## write the files that are generated and checked in
 
 build: ## the optimised binary, target/release/sandgate
 	$(CARGO) build --release --locked -p sandgate-cli
+
+bench: ## measure this machine: a Markdown table; ONLY=<pattern> for a part
+	@ONLY="$(ONLY)" .ci/bench

@@ -46,6 +46,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("testkit", &["domain"]),
+    ("bench", &["chassis", "domain", "node", "sandbox", "store"]),
 ];
 
 /// A word in the sources, the crates that may contain it, and why.
