@@ -63,6 +63,14 @@ impl Machine {
             Arc::clone(&context.ids),
         )?;
         gateway.sweep().await?;
+        let is_gone = |owner: &str| match sandgate_provider_gateway::is_owner_gone(owner) {
+            Ok(is_gone) => is_gone,
+            Err(error) => {
+                tracing::warn!(owner, %error, "can't tell whether a builder is gone; its lease will");
+                false
+            }
+        };
+        records.snapshots.release_builds(is_gone).await?;
         let agent = Agent::new(
             records.store.clone(),
             context.tenant.clone(),
@@ -70,6 +78,7 @@ impl Machine {
             Arc::clone(&context.clock),
             Arc::clone(&context.ids),
         );
+        agent.end_abandoned().await?;
         Ok(Self { agent, gateway, owner: owner()? })
     }
 }
@@ -91,5 +100,5 @@ pub async fn open_node(context: &Context, folder: PathBuf) -> Result<Node, Failu
 /// The name of this process in leases: its id, and when it started.
 fn owner() -> Result<String, Failure> {
     let this = sandgate_provider_gateway::this_process()?;
-    Ok(format!("run-{}-{}", this.pid, this.start_ticks))
+    Ok(sandgate_provider_gateway::owner_name(&this))
 }

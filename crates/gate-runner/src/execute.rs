@@ -62,7 +62,14 @@ impl Runner {
         let node = self.parts.gateway.node();
         let snapshots = &self.parts.snapshots;
         let own = prepared.setup.as_ref().ok_or(Error::NotPrepared)?;
-        let (layer, fence) = match prepare::turn(node, snapshots, &own.wanted).await? {
+        let turn = tokio::select! {
+            turn = prepare::turn(node, snapshots, &own.wanted) => turn?,
+            () = assignment.cancelled.cancelled() => {
+                let reason = "stopped".to_owned();
+                return Ok(self.report(assignment, Outcome::Cancelled { reason }));
+            }
+        };
+        let (layer, fence) = match turn {
             LayerTurn::Ready(_) => {
                 let note = Some("its layer was there already".to_owned());
                 return Ok(StepReport { note, ..self.report(assignment, Outcome::Exited(0)) });

@@ -1,14 +1,16 @@
 //! Runs under way in this process: each input goes through the state machine, and what it decides is written down.
 
+mod recovery;
 mod rows;
 mod work;
 
 use std::collections::{HashMap, VecDeque};
+use std::fs::File;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sandgate_domain::{
-    Clock, Completion, GateResult, Ids, IsolationSummary, LayerId, Run, RunId,
-    RunState as RowState, SnapshotId, StepId, TenantId, TrustTier, UnsupportedKey,
+    Clock, GateResult, Ids, IsolationSummary, LayerId, Run, RunId, RunState as RowState,
+    SnapshotId, StepId, TenantId, TrustTier, UnsupportedKey,
 };
 use sandgate_engine::plan::Plan;
 use sandgate_engine::run::{Effect, Input, RunState, decide};
@@ -78,6 +80,8 @@ struct ActiveRun {
     verdict: watch::Sender<Option<GateResult>>,
     state: tokio::sync::Mutex<RunState>,
     layers: Mutex<HashMap<String, LayerId>>,
+    /// Tells other processes that this one drives the run.
+    _hold: File,
 }
 
 /// One step of a run that this process drives.
@@ -140,6 +144,9 @@ impl Agent {
             created_at: now,
             approved_snapshot: None,
         };
+        // Held before it is written down: nobody may take it for the run of a process that is gone.
+        let held = self.inner.logs.hold(id).map_err(|source| Error::Hold { run: id, source })?;
+        let hold = held.ok_or(Error::NotRunning(id))?;
         self.inner.store.runs(&self.inner.tenant).create(&row, &steps).await?;
         let handle = |step: &sandgate_domain::Step| StepHandle {
             id: step.id,
@@ -154,6 +161,7 @@ impl Agent {
             verdict: watch::channel(None).0,
             state: tokio::sync::Mutex::new(state),
             layers: Mutex::default(),
+            _hold: hold,
         };
         lock(&self.inner.runs).insert(id, Arc::new(active));
         Ok(id)
@@ -220,16 +228,12 @@ impl Agent {
         Ok(())
     }
 
-    /// Ends a run that could not begin, because of a fault of ours: all its steps end as errors with the reason.
+    /// Ends a run that did not begin: all its steps end with this result and reason.
     ///
     /// # Errors
-    /// If the run is not under way here, or the database refuses.
-    pub async fn fail(&self, run: RunId, reason: &str) -> Result<(), Error> {
-        let now = self.inner.clock.now();
-        let completion = Completion::because(GateResult::Error, reason);
-        self.inner.store.steps(&self.inner.tenant).settle_run(run, &completion, now).await?;
-        let runs = self.inner.store.runs(&self.inner.tenant);
-        runs.end(run, GateResult::Error, None, now).await?;
+    /// If the database refuses.
+    pub async fn abandon(&self, run: RunId, result: GateResult, reason: &str) -> Result<(), Error> {
+        self.inner.settle(run, result, reason).await?;
         lock(&self.inner.runs).remove(&run);
         Ok(())
     }

@@ -31,6 +31,15 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// A run can't be taken by this process.
+    #[error("run {run} can't be held in the folder of its logs")]
+    Hold {
+        /// The run.
+        run: RunId,
+        /// The system's answer.
+        #[source]
+        source: io::Error,
+    },
     /// A value could not be written as JSON.
     #[error("a plan can't be written down")]
     Json(#[from] serde_json::Error),
@@ -45,10 +54,14 @@ impl Error {
             Self::Log { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 ErrorCode::NotFound
             }
-            Self::Log { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+            Self::Log { source, .. } | Self::Hold { source, .. }
+                if source.kind() == io::ErrorKind::StorageFull =>
+            {
                 ErrorCode::ResourceExhausted
             }
-            Self::Decide { .. } | Self::Log { .. } | Self::Json(_) => ErrorCode::Internal,
+            Self::Decide { .. } | Self::Log { .. } | Self::Hold { .. } | Self::Json(_) => {
+                ErrorCode::Internal
+            }
         }
     }
 }

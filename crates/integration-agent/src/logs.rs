@@ -3,7 +3,7 @@
 //! Appending is idempotent by offset, so a chunk that is sent again after a lost answer is not written twice. Past the cap
 //! output is counted and dropped behind a marker.
 
-use std::fs::{File, OpenOptions, create_dir_all};
+use std::fs::{File, OpenOptions, TryLockError, create_dir_all};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
@@ -47,6 +47,22 @@ impl Logs {
     /// The file that holds the text of a step.
     pub fn path(&self, run: RunId, step: StepId) -> PathBuf {
         self.folder.join(run.to_string()).join(format!("{step}.log"))
+    }
+
+    /// Takes a run for this process, until the answer is dropped or the process ends, however it does; none if another
+    /// process has it.
+    ///
+    /// # Errors
+    /// If the folder of its logs can't be made or locked.
+    pub fn hold(&self, run: RunId) -> io::Result<Option<File>> {
+        let folder = self.folder.join(run.to_string());
+        create_dir_all(&folder)?;
+        let hold = File::open(folder)?;
+        match hold.try_lock() {
+            Ok(()) => Ok(Some(hold)),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
     }
 
     /// Opens the log of a step for appending.

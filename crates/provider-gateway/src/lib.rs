@@ -15,7 +15,7 @@ use sandgate_node::{Layer, Live, Node, Request, RunFiles, SealRule};
 use sandgate_store::Store;
 
 pub use error::Error;
-pub use holder::{is_alive, this_process};
+pub use holder::{is_alive, is_owner_gone, owner_name, this_process};
 pub use sweep::Swept;
 
 /// The sandboxes of this machine. Cheap to clone.

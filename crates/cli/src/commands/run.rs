@@ -4,6 +4,7 @@ mod configuration;
 mod summary;
 
 use std::collections::BTreeSet;
+use std::io::Write;
 use std::sync::Arc;
 
 use clap::Args;
@@ -29,6 +30,9 @@ use crate::view::RunView;
 
 pub use configuration::FILE_NAME;
 pub use configuration::facts;
+
+/// The reason of what did not end because of a signal.
+const INTERRUPTED: &str = "interrupted";
 
 /// Arguments of `sandgate run`.
 #[derive(Debug, Args)]
@@ -57,6 +61,7 @@ struct Subject {
 /// Runs the gates and prints how they ended.
 pub async fn run(context: &Context, command: Run) -> Result<Exit, Failure> {
     let shutdown = Shutdown::on_signals()?;
+    leave_at_second_signal(&shutdown);
     let subject = subject(context, &command)?;
     let configured = configuration::read(context, &subject.repository, &subject.tree)?;
     let base = command.base.as_deref().map(|base| subject.repository.resolve(base)).transpose()?;
@@ -105,6 +110,19 @@ pub async fn run(context: &Context, command: Run) -> Result<Exit, Failure> {
     let run = work.drive(new, checkout, &plan, slots, &shutdown, command.gates.is_empty()).await?;
     work.tidy().await;
     finish(context, &records, run, shutdown.soft.is_cancelled()).await
+}
+
+/// A second signal ends this process wherever it is. The kernel ends what runs in its sandboxes, and the next start removes
+/// the rest and ends the run.
+fn leave_at_second_signal(shutdown: &Shutdown) {
+    let hard = shutdown.hard.clone();
+    tokio::spawn(async move {
+        hard.cancelled().await;
+        // Nobody may read it any more.
+        let _told =
+            writeln!(std::io::stderr(), "left at once; the next start of sandgate tidies up");
+        std::process::exit(Exit::Interrupted as i32);
+    });
 }
 
 fn subject(context: &Context, command: &Run) -> Result<Subject, Failure> {
@@ -217,12 +235,21 @@ impl Work<'_> {
         };
         let following =
             tokio::spawn(progress::follow(style, agent.step_names(run)?, agent.watch(run)?));
-        let prepared = match runner.prepare(run, checkout, plan, TrustTier::Member).await {
-            Ok(prepared) => prepared,
-            Err(error) => {
+        let preparing = tokio::select! {
+            prepared = runner.prepare(run, checkout, plan, TrustTier::Member) => Some(prepared),
+            () = shutdown.soft.cancelled() => None,
+        };
+        let prepared = match preparing {
+            Some(Ok(prepared)) => prepared,
+            Some(Err(error)) => {
                 following.abort();
-                agent.fail(run, &error.chain()).await?;
+                agent.abandon(run, GateResult::Error, &error.chain()).await?;
                 return Err(error.into());
+            }
+            None => {
+                following.abort();
+                agent.abandon(run, GateResult::Cancellation, INTERRUPTED).await?;
+                return Ok(run);
             }
         };
         let stop = CancellationToken::new();
@@ -236,11 +263,8 @@ impl Work<'_> {
         let result = tokio::select! {
             result = &mut verdict => result?,
             () = shutdown.soft.cancelled() => {
-                agent.cancel(run, "interrupted").await?;
-                tokio::select! {
-                    result = &mut verdict => result?,
-                    () = shutdown.hard.cancelled() => GateResult::Cancellation,
-                }
+                agent.cancel(run, INTERRUPTED).await?;
+                verdict.await?
             }
         };
         stop.cancel();

@@ -5,5 +5,10 @@
 mod architecture;
 mod generated;
 mod real_repositories;
+mod crash;
+mod hostile;
+mod input;
+mod limits;
 mod running;
+mod times;
 mod world;
