@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use sandgate_domain::Holder;
 use sandgate_gate_runner::{Runner, RunnerParts};
 use sandgate_integration_agent::{Agent, AgentParts, Logs};
 use sandgate_node::{GitProgram, HostEnvironment, Node, NodeConfig};
@@ -76,6 +75,7 @@ impl Machine {
             ids: Arc::clone(&context.ids),
             relay: Arc::clone(&records.relay),
         });
+        records.snapshots.release_builds(is_gone).await?;
         agent.recover(&gateway.node().report().summary(), is_gone).await?;
         Ok(Self { agent, gateway, owner: owner()? })
     }
@@ -110,15 +110,16 @@ pub async fn open_node(context: &Context, folder: PathBuf) -> Result<Node, Failu
 /// The name of this process in leases: its id, and when it started.
 fn owner() -> Result<String, Failure> {
     let this = sandgate_provider_gateway::this_process()?;
-    Ok(format!("{}/{}/{}", this.pid, this.start_ticks, this.boot_id))
+    Ok(sandgate_provider_gateway::owner_name(&this))
 }
 
 /// Whether a name in a lease is that of a process that has ended. What can't be told counts as alive.
 fn is_gone(owner: &str) -> bool {
-    let mut parts = owner.split('/');
-    let mut next = || parts.next();
-    let (Some(pid), Some(ticks), Some(boot)) = (next(), next(), next()) else { return false };
-    let (Ok(pid), Ok(start_ticks)) = (pid.parse(), ticks.parse()) else { return false };
-    let holder = Holder { pid, start_ticks, boot_id: boot.to_owned() };
-    matches!(sandgate_provider_gateway::is_alive(&holder), Ok(false))
+    match sandgate_provider_gateway::is_owner_gone(owner) {
+        Ok(is_gone) => is_gone,
+        Err(error) => {
+            tracing::warn!(owner, %error, "can't tell whether a process is gone; its lease will");
+            false
+        }
+    }
 }

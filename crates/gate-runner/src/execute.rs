@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use sandgate_domain::{
-    Entry, LayerId, LayerKind, NetworkAccess, Resources, SnapshotId, SnapshotKind, TrustTier,
+    Entry, LayerId, LayerKind, NetworkAccess, Resources, SnapshotId, SnapshotKind, Timestamp,
+    TrustTier,
 };
 use sandgate_engine::GateName;
 use sandgate_engine::config::Network;
@@ -16,6 +17,7 @@ use sandgate_provider_gateway::{Held, SandboxWanted};
 use sandgate_snapshot_service::{LayerTurn, LayerWanted, SnapshotDraft};
 
 use crate::error::Error;
+use crate::findings::Findings;
 use crate::prepare::{self, Prepared};
 use crate::runner::Runner;
 use crate::scripts::{Ran, Scripts};
@@ -31,6 +33,15 @@ struct Work<'a> {
     network: Network,
     resources: Resources,
     timeout: Duration,
+    /// Whether private ranges are reachable too, where there is a network.
+    private_ranges: bool,
+}
+
+/// How a setup ended.
+struct SetupEnded {
+    outcome: Outcome,
+    started_at: Option<Timestamp>,
+    note: Option<String>,
 }
 
 impl Runner {
@@ -52,7 +63,14 @@ impl Runner {
         let node = self.parts.gateway.node();
         let snapshots = &self.parts.snapshots;
         let own = prepared.setup.as_ref().ok_or(Error::NotPrepared)?;
-        let (layer, fence) = match prepare::turn(node, snapshots, &own.wanted).await? {
+        let turn = tokio::select! {
+            turn = prepare::turn(node, snapshots, &own.wanted) => turn?,
+            () = assignment.cancelled.cancelled() => {
+                let reason = "stopped".to_owned();
+                return Ok(self.report(assignment, Outcome::Cancelled { reason }));
+            }
+        };
+        let (layer, fence) = match turn {
             LayerTurn::Ready(_) => {
                 let note = Some("its layer was there already".to_owned());
                 return Ok(StepReport { note, ..self.report(assignment, Outcome::Exited(0)) });
@@ -71,8 +89,8 @@ impl Runner {
             }
             Ok((ran, None)) => {
                 snapshots.abandon_layer(layer, fence).await?;
-                let started_at = ran.started_at;
-                Ok(StepReport { started_at, ..self.report(assignment, ran.outcome) })
+                let (started_at, note) = (ran.started_at, ran.note);
+                Ok(StepReport { started_at, note, ..self.report(assignment, ran.outcome) })
             }
             Err(error) => {
                 snapshots.abandon_layer(layer, fence).await?;
@@ -87,7 +105,7 @@ impl Runner {
         prepared: &Prepared,
         setup: &PlannedSetup,
         layer: LayerId,
-    ) -> Result<(Ran, Option<Layer>), Error> {
+    ) -> Result<(SetupEnded, Option<Layer>), Error> {
         let own = prepared.setup.as_ref().ok_or(Error::NotPrepared)?;
         let inputs = own.inputs_layer(self.parts.gateway.node(), &self.parts.snapshots).await?;
         let work = Work {
@@ -97,14 +115,20 @@ impl Runner {
             network: setup.network,
             resources: setup.resources,
             timeout: setup.timeout,
+            // Registries of companies live there; a setup of strangers does not get to see them.
+            private_ranges: assignment.source.is_none(),
         };
         let (held, ran) = self.run_in_sandbox(assignment, prepared, &work, vec![inputs]).await?;
         if ran.outcome != Outcome::Exited(0) {
+            let findings = Findings::of_output(ran.output);
+            let note = findings.note(&held.live, &ran.outcome, setup.network);
             self.parts.gateway.destroy(held).await?;
-            return Ok((ran, None));
+            let ended = SetupEnded { outcome: ran.outcome, started_at: ran.started_at, note };
+            return Ok((ended, None));
         }
         let sealed = self.parts.gateway.seal(held, layer, SealRule::Setup).await?;
-        Ok((ran, Some(sealed)))
+        let ended = SetupEnded { outcome: ran.outcome, started_at: ran.started_at, note: None };
+        Ok((ended, Some(sealed)))
     }
 
     async fn execute_gate(
@@ -127,12 +151,13 @@ impl Runner {
             network: gate.network,
             resources: gate.resources,
             timeout: gate.timeout,
+            private_ranges: false,
         };
         let (held, ran) = self.run_in_sandbox(assignment, prepared, &work, layers.clone()).await?;
         let ended_at = self.parts.clock.now();
         held.live.kill_processes().await;
-        let findings = self.findings(&held.live, gate).await;
-        let note = findings.note(&held.live, &ran.outcome);
+        let findings = self.findings(&held.live, gate, ran.output).await;
+        let note = findings.note(&held.live, &ran.outcome, gate.network);
         let passed = ran.outcome == Outcome::Exited(0);
         let entry = entry(&work, &held);
         let is_wanted = !assignment.cancelled.is_cancelled();
@@ -178,6 +203,7 @@ impl Runner {
             step: Some(assignment.step),
             layers,
             network: work.network == Network::Full,
+            private_ranges: work.private_ranges,
             limits: work.resources,
             files: RunFiles {
                 scripts: work.scripts.to_vec(),

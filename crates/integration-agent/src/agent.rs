@@ -270,12 +270,12 @@ impl Agent {
         self.inner.announce(run, result);
     }
 
-    /// Ends a run that could not begin, because of a fault of ours: all its steps end as errors with the reason.
+    /// Ends a run that did not begin: all its steps end with this result and reason.
     ///
     /// # Errors
     /// If the database refuses.
-    pub async fn fail(&self, run: RunId, reason: &str) -> Result<(), Error> {
-        self.inner.end_all(run, GateResult::Error, reason).await
+    pub async fn abandon(&self, run: RunId, result: GateResult, reason: &str) -> Result<(), Error> {
+        self.inner.end_all(run, result, reason).await
     }
 }
 

@@ -166,6 +166,14 @@ impl Sandbox {
         self.inner.state().group.throttled()
     }
 
+    pub(crate) fn limit_cpu_shortly(&self, cpu_millis: u32) -> io::Result<()> {
+        self.inner.state().group.limit_cpu_shortly(cpu_millis)
+    }
+
+    pub(crate) fn free_cpu(&self) -> io::Result<()> {
+        self.inner.state().group.free_cpu()
+    }
+
     /// The listener on the sandbox's own 127.0.0.1:[`crate::PROXY_PORT`], once, with [`crate::Network::Proxied`].
     ///
     /// Whatever is accepted from it comes from inside this sandbox and from nowhere else. It is non-blocking.

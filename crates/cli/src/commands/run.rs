@@ -3,13 +3,16 @@
 mod configuration;
 mod summary;
 
+use std::collections::BTreeSet;
+use std::io::Write;
+
 use clap::Args;
 use sandgate_chassis::Shutdown;
-use sandgate_domain::{ErrorCode, Run as RunRow, RunId, TrustTier, UnsupportedKey};
+use sandgate_domain::{ErrorCode, GateResult, Run as RunRow, RunId, TrustTier, UnsupportedKey};
 use sandgate_engine::plan::{Plan, PlanInput, plan};
 use sandgate_gate_runner::Checkout;
 use sandgate_integration_agent::NewRun;
-use sandgate_node::{BranchName, GitProgram, Repository, Tree};
+use sandgate_node::{BranchName, GitProgram, Node, Repository, Tree};
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
@@ -17,11 +20,14 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::local::{Machine, Records};
 use crate::output::{self, Format};
-use crate::progress::{self, Style};
+use crate::progress::{self, Form, Style};
 use crate::view::RunView;
 
 pub use configuration::FILE_NAME;
 pub use configuration::facts;
+
+/// The reason of what did not end because of a signal.
+const INTERRUPTED: &str = "interrupted";
 
 /// Arguments of `sandgate run`.
 #[derive(Debug, Args)]
@@ -50,6 +56,7 @@ struct Subject {
 /// Runs the gates and prints how they ended.
 pub async fn run(context: &Context, command: Run) -> Result<Exit, Failure> {
     let shutdown = Shutdown::on_signals()?;
+    leave_at_second_signal(&shutdown);
     let subject = subject(context, &command)?;
     let configured = configuration::read(context, &subject.repository, &subject.tree)?;
     let base = command.base.as_deref().map(|base| subject.repository.resolve(base)).transpose()?;
@@ -75,6 +82,10 @@ pub async fn run(context: &Context, command: Run) -> Result<Exit, Failure> {
     for key in &unsupported {
         eprintln!("warning: {}:{}: `{}` {}", key.file, key.line, key.key, key.instead);
     }
+    if !context.global.quiet && matches!(context.global.progress.decide(), Form::Tty | Form::Plain)
+    {
+        eprintln!("{}", sandboxes(machine.gateway.node()));
+    }
     let new = NewRun {
         repository: subject.key.clone(),
         repository_key: subject.key.clone(),
@@ -98,6 +109,19 @@ pub async fn run(context: &Context, command: Run) -> Result<Exit, Failure> {
     let run = work.drive(new, checkout, &plan, slots, &shutdown).await?;
     work.tidy().await;
     finish(context, &records, run, shutdown.soft.is_cancelled()).await
+}
+
+/// A second signal ends this process wherever it is. The kernel ends what runs in its sandboxes, and the next start removes
+/// the rest and ends the run.
+fn leave_at_second_signal(shutdown: &Shutdown) {
+    let hard = shutdown.hard.clone();
+    tokio::spawn(async move {
+        hard.cancelled().await;
+        // Nobody may read it any more.
+        let _told =
+            writeln!(std::io::stderr(), "left at once; the next start of sandgate tidies up");
+        std::process::exit(Exit::Interrupted as i32);
+    });
 }
 
 fn subject(context: &Context, command: &Run) -> Result<Subject, Failure> {
@@ -143,6 +167,18 @@ pub fn require_isolation(machine: &Machine) -> Result<(), Failure> {
         .help("`sandgate doctor` tells what to do about each"))
 }
 
+/// How gates are isolated, and what they see of homes.
+fn sandboxes(node: &Node) -> String {
+    let level = node.report().summary().level.as_str();
+    let exposed: BTreeSet<&str> =
+        node.base().exposed.iter().map(|exposed| exposed.what.as_str()).collect();
+    if exposed.is_empty() {
+        return format!("isolation: {level}; nothing of a home is visible");
+    }
+    let exposed: Vec<&str> = exposed.into_iter().collect();
+    format!("isolation: {level}; visible of homes, read-only: {}", exposed.join(", "))
+}
+
 /// What a source holds that we do not fetch, as the run reports it.
 fn entries(tree: &Tree) -> Vec<UnsupportedKey> {
     tree.unsupported()
@@ -184,10 +220,22 @@ impl Work<'_> {
         let (_, steps) = agent.run(run).await?;
         let names = steps.into_iter().map(|step| step.name).collect();
         let following = tokio::spawn(progress::follow(self.style(), names, agent.watch(run)));
-        if let Err(error) = runner.prepare(run, checkout, plan, TrustTier::Member).await {
-            following.abort();
-            agent.fail(run, &error.chain()).await?;
-            return Err(error.into());
+        let preparing = tokio::select! {
+            prepared = runner.prepare(run, checkout, plan, TrustTier::Member) => Some(prepared),
+            () = shutdown.soft.cancelled() => None,
+        };
+        match preparing {
+            Some(Ok(_prepared)) => {}
+            Some(Err(error)) => {
+                following.abort();
+                agent.abandon(run, GateResult::Error, &error.chain()).await?;
+                return Err(error.into());
+            }
+            None => {
+                following.abort();
+                agent.abandon(run, GateResult::Cancellation, INTERRUPTED).await?;
+                return Ok(run);
+            }
         }
         let stop = CancellationToken::new();
         let serving = {
@@ -200,11 +248,8 @@ impl Work<'_> {
         tokio::select! {
             result = &mut verdict => drop(result?),
             () = shutdown.soft.cancelled() => {
-                agent.cancel(run, "interrupted").await?;
-                tokio::select! {
-                    result = &mut verdict => drop(result?),
-                    () = shutdown.hard.cancelled() => return Err(interrupted_hard()),
-                }
+                agent.cancel(run, INTERRUPTED).await?;
+                verdict.await?;
             }
         }
         stop.cancel();
@@ -214,7 +259,7 @@ impl Work<'_> {
 
     fn style(&self) -> Style {
         let form = if self.context.global.quiet {
-            progress::Form::None
+            Form::None
         } else {
             self.context.global.progress.decide()
         };
@@ -227,15 +272,6 @@ impl Work<'_> {
         if let Err(error) = super::snapshot::collect(&self.records.snapshots, node).await {
             eprintln!("warning: old snapshots could not be removed: {}", error.message);
         }
-    }
-}
-
-fn interrupted_hard() -> Failure {
-    Failure {
-        exit: Exit::Interrupted,
-        code: "interrupted".to_owned(),
-        message: "interrupted twice; what ran was killed, and the next run tidies up".to_owned(),
-        help: None,
     }
 }
 

@@ -1,5 +1,14 @@
 //! The binary as its users meet it, and the invariants of the workspace.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod architecture;
+mod crash;
+mod generated;
+mod hostile;
+mod input;
+mod limits;
+mod real_repositories;
 mod running;
+mod times;
 mod world;

@@ -38,7 +38,7 @@ impl Agent {
             if saved.source.is_none() {
                 // Only the process that asked for it could go on; its name is the key of the request.
                 if run.request_key.as_deref().is_some_and(&is_gone) {
-                    let reason = "the process that ran it was killed";
+                    let reason = "the process that drove this run ended before the run did";
                     self.inner.end_all(run.id, GateResult::Cancellation, reason).await?;
                     recovered.ended += 1;
                 }
