@@ -10,6 +10,7 @@ fn arrival(id: &str) -> Arrival {
         delivery_id: id.to_owned(),
         body_hash: "blake3:1".to_owned(),
         semantic_key: None,
+        repository: None,
         kind: "pull_request".to_owned(),
         body: "{}".to_owned(),
     }
