@@ -1,5 +1,14 @@
 //! The binary as its users meet it, and the invariants of the workspace.
 
 mod architecture;
+mod asking;
+mod proposing;
 mod running;
+mod sample;
+#[path = "../../../api/tests/it/services.rs"]
+mod services;
+mod serving;
+#[expect(dead_code, reason = "the tests of the front doors themselves use all of it")]
+#[path = "../../../api/tests/it/support.rs"]
+mod support;
 mod world;
