@@ -29,6 +29,9 @@ pub struct Global {
     /// The folder for state; the default is `$XDG_STATE_HOME/sandgate`
     #[arg(long, global = true, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
+    /// The server to speak to; the default is the one that runs on this machine
+    #[arg(long, global = true, value_name = "URL")]
+    pub server: Option<String>,
     /// Log more to standard error; twice for everything
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
@@ -55,9 +58,17 @@ pub enum Command {
     Debug(commands::debug::Debug),
     /// Show what a gate wrote
     Logs(commands::logs::Logs),
+    /// Show the latest runs of the repository on the server
+    Status(commands::status::Status),
     /// List, show and remove snapshots
     #[command(subcommand, visible_alias = "snapshots")]
     Snapshot(commands::snapshot::Snapshot),
+    /// Open, push, show and approve pull requests of the server
+    #[command(subcommand)]
+    Pr(commands::pr::Pr),
+    /// Make repositories known to the server
+    #[command(subcommand)]
+    Repo(commands::repo::Repo),
     /// Propose a .sandgate.yaml from what the repository contains
     Init(commands::init::Init),
     /// Tell what this machine can isolate, what is missing and how to get it

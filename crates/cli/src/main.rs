@@ -1,10 +1,13 @@
 //! The one binary of Sandgate. It reads the command line and calls one command; everything else is in its crate.
 
 mod args;
+mod checkout;
+mod client;
 mod commands;
 mod context;
 mod exit;
 mod failure;
+mod git;
 mod local;
 mod output;
 mod progress;
@@ -49,6 +52,9 @@ async fn dispatch(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Run(command) => commands::run::run(&context, command).await,
         Command::Debug(command) => commands::debug::run(&context, command).await,
         Command::Logs(command) => commands::logs::run(&context, command).await,
+        Command::Status(command) => commands::status::run(&context, command).await,
+        Command::Pr(command) => commands::pr::run(&context, command).await,
+        Command::Repo(command) => commands::repo::run(&context, command).await,
         Command::Snapshot(command) => commands::snapshot::run(&context, command).await,
         Command::Init(command) => commands::init::run(&context, &command),
         Command::Doctor => commands::doctor::run(&context).await,

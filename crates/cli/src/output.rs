@@ -83,6 +83,20 @@ pub fn document<T: Serialize>(format: Format, item: &T) -> Result<(), Failure> {
     write(&text)
 }
 
+/// Writes one thing in the wanted form: its document, its name, or the text for people.
+pub fn one<T: Serialize>(
+    format: Format,
+    item: &T,
+    name: &str,
+    text: Option<&str>,
+) -> Result<(), Failure> {
+    match format {
+        Format::Table => write(text.unwrap_or_default()),
+        Format::Name => write(&format!("{name}\n")),
+        Format::Json | Format::Jsonl => document(format, item),
+    }
+}
+
 /// Writes text to standard output; a reader that went away is not an error.
 pub fn write(text: &str) -> Result<(), Failure> {
     let mut stdout = std::io::stdout().lock();

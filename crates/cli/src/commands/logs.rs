@@ -1,4 +1,6 @@
-//! `sandgate logs`: what a gate wrote.
+//! `sandgate logs`: what a gate wrote, here or on a server.
+
+mod remote;
 
 use std::io::Write;
 
@@ -6,6 +8,7 @@ use clap::{Args, ValueEnum};
 use sandgate_domain::{ErrorCode, RunId, Step};
 use sandgate_integration_agent::Stream;
 
+use crate::client::{self, Client};
 use crate::commands::run::find_run;
 use crate::context::Context;
 use crate::exit::Exit;
@@ -20,6 +23,9 @@ pub struct Logs {
     /// The run; the default is the latest of this repository
     #[arg(long, value_name = "ID")]
     run: Option<RunId>,
+    /// Go on until the gate ends; asks the server
+    #[arg(short, long, conflicts_with = "stream")]
+    follow: bool,
     /// Only what went to one of the two outputs
     #[arg(long, value_enum)]
     stream: Option<Which>,
@@ -36,6 +42,34 @@ enum Which {
 
 /// Prints a log, as it was written.
 pub async fn run(context: &Context, command: Logs) -> Result<Exit, Failure> {
+    let global = &context.global;
+    let is_served = global.data_dir.as_deref().is_some_and(|dir| client::runs_over(context, dir));
+    let is_remote = command.follow || global.server.is_some() || is_served;
+    if is_remote && command.stream.is_some() {
+        let message = "the server keeps both outputs in one log, in the order in which they came";
+        return Err(Failure::new(ErrorCode::Unsupported, message).help("leave --stream out"));
+    }
+    if is_remote {
+        let client = Client::find(context)?;
+        return remote::print(context, &client, command.run, &command.gate, command.follow).await;
+    }
+    let missing = match local(context, &command).await {
+        Err(failure) if failure.exit == Exit::NotFound => failure,
+        outcome => return outcome,
+    };
+    // Not one of the runs here; a run that was named may be one of the server's.
+    match (Client::find(context), command.run, command.stream) {
+        (Ok(client), Some(run), None) => {
+            match remote::print(context, &client, Some(run), &command.gate, false).await {
+                Err(failure) if failure.code == missing.code => Err(missing),
+                outcome => outcome,
+            }
+        }
+        _ => Err(missing),
+    }
+}
+
+async fn local(context: &Context, command: &Logs) -> Result<Exit, Failure> {
     let records = Records::open(context).await?;
     let run = find_run(context, &records, command.run).await?;
     let steps = records.store.steps(&context.tenant).of_run(run.id).await?;
@@ -49,8 +83,8 @@ pub async fn run(context: &Context, command: Logs) -> Result<Exit, Failure> {
         }
         Err(error) => return Err(error.into()),
     };
-    let chosen = match command.stream {
-        None => text,
+    match command.stream {
+        None => write(&text)?,
         Some(which) => {
             let wanted = match which {
                 Which::Stdout => Stream::Stdout,
@@ -66,12 +100,17 @@ pub async fn run(context: &Context, command: Logs) -> Result<Exit, Failure> {
                     chosen.extend_from_slice(part);
                 }
             }
-            chosen
+            write(&chosen)?;
         }
-    };
-    match std::io::stdout().lock().write_all(&chosen) {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(Exit::Ok),
-        outcome => Ok(outcome.map(|()| Exit::Ok)?),
+    }
+    Ok(Exit::Ok)
+}
+
+/// Writes bytes as they are; a reader that went away is not an error.
+fn write(bytes: &[u8]) -> Result<(), Failure> {
+    match std::io::stdout().lock().write_all(bytes) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        outcome => Ok(outcome?),
     }
 }
 

@@ -11,4 +11,13 @@ mod limits;
 mod real_repositories;
 mod running;
 mod times;
+mod asking;
+mod proposing;
+mod sample;
+#[path = "../../../api/tests/it/services.rs"]
+mod services;
+mod serving;
+#[expect(dead_code, reason = "the tests of the front doors themselves use all of it")]
+#[path = "../../../api/tests/it/support.rs"]
+mod support;
 mod world;

@@ -26,11 +26,11 @@ pub fn text(context: &Context, view: &RunView, run: &Run) -> String {
     let result = view.result.map_or("none", GateResult::as_str);
     lines.push(format!("verdict: {result}"));
     let data_dir = match &context.global.data_dir {
-        Some(folder) => format!(" --data-dir {}", quoted(&folder.display().to_string())),
+        Some(folder) => format!(" --data-dir {}", text::quoted(&folder.display().to_string())),
         None => String::new(),
     };
     for gate in view.debug_snapshots.keys() {
-        let gate = quoted(gate);
+        let gate = text::quoted(gate);
         lines.push(format!("debug:   sandgate debug {gate} --run {}{data_dir}", run.id));
     }
     if let Some(snapshot) = &view.approved_snapshot {
@@ -83,11 +83,4 @@ fn failing_test(failure: &Value) -> String {
     let message = field("message").unwrap_or_default();
     let first = message.split(|byte| *byte == b'\n').next().unwrap_or_default();
     format!("    ✗ {name}{}  {}", place.unwrap_or_default(), clean(first)).trim_end().to_owned()
-}
-
-/// The text as one word of a shell, for a command that people copy.
-fn quoted(text: &str) -> String {
-    let is_plain = !text.is_empty()
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_./:".contains(&byte));
-    if is_plain { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
