@@ -37,10 +37,6 @@ pub struct Config {
     pub agents: Vec<String>,
     /// How many gates run at a time (`admission.slots`).
     pub slots: Option<u16>,
-    /// The processors that all gates share, in thousandths (`admission.cpu`).
-    pub cpu_millis: Option<u32>,
-    /// The memory that all gates share, in bytes (`admission.memory`).
-    pub memory_bytes: Option<u64>,
 }
 
 /// Where values may come from.

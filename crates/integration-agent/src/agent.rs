@@ -24,6 +24,7 @@ use crate::error::Error;
 use crate::logs::Logs;
 use crate::progress::Progress;
 
+pub use advance::OUTBOX;
 pub use recover::Recovered;
 pub use saved::{RunSource, Saved};
 pub use work::{Assignment, StepReport, Task};

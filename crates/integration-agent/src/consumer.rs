@@ -4,11 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sandgate_bus::{Bus, Delivery, Subscription, subjects};
-use sandgate_domain::{ErrorCode, TrustTier};
+use sandgate_domain::{BranchPushed, ErrorCode, PullRequestChanged, RunsSuperseded};
 use sandgate_wire::Connection;
 use sandgate_wire::pulls::v1::ReportUnplannedRequest;
 use sandgate_wire::pulls::v1::pull_requests_client::PullRequestsClient;
-use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::Agent;
@@ -27,27 +26,6 @@ const BATCH: u32 = 16;
 const WAIT: Duration = Duration::from_secs(5);
 /// How long to wait before an event is tried again.
 const RETRY: Duration = Duration::from_secs(2);
-
-/// What an event of a pull request says; fields that it does not have are taken as unknown.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct PullRequestFacts {
-    repository: String,
-    #[serde(default)]
-    pull_request: Option<String>,
-    #[serde(default)]
-    revision: u32,
-    head_sha: String,
-    #[serde(default)]
-    head_branch: Option<String>,
-    #[serde(default)]
-    base_branch: Option<String>,
-    #[serde(default)]
-    base_sha: Option<String>,
-    tier: TrustTier,
-    #[serde(default)]
-    held: bool,
-}
 
 /// Turns events of pull requests into runs.
 pub struct Consumer {
@@ -70,7 +48,7 @@ impl Consumer {
     pub async fn subscribe(&self) -> Result<(), sandgate_bus::Error> {
         let subscription = Subscription {
             name: SUBSCRIPTION.to_owned(),
-            filters: vec![subjects::entity("pr"), subjects::entity("push")],
+            filters: vec![subjects::entity("pr"), subjects::entity("branch")],
             lease: LEASE,
             max_deliveries: MAX_DELIVERIES,
         };
@@ -120,51 +98,64 @@ impl Consumer {
 
     async fn handle(&self, delivery: &Delivery) -> Result<(), Error> {
         let event = delivery.message.event()?;
-        let facts: PullRequestFacts = serde_json::from_value(event.data.clone())?;
-        if let Some(pull_request) = &facts.pull_request {
-            let (below, reason) = match event.kind.event() {
-                "closed" => (u32::MAX, "the pull request was closed"),
-                _ => (facts.revision, "a newer commit was pushed"),
-            };
-            self.agent.supersede(pull_request, below, reason).await?;
+        match (event.kind.entity(), event.kind.event()) {
+            ("pr", "superseded") => {
+                let facts: RunsSuperseded = serde_json::from_value(event.data)?;
+                let pull_request = facts.pull_request.to_string();
+                let reason = "a newer commit was pushed";
+                self.agent.supersede(&pull_request, narrow(facts.before), reason).await?;
+                Ok(())
+            }
+            ("pr", _) => self.pull_request(serde_json::from_value(event.data)?).await,
+            ("branch", "pushed") => self.pushed(serde_json::from_value(event.data)?).await,
+            // Events of a later version: nothing of ours.
+            _ => Ok(()),
         }
-        let starts = matches!(
-            event.kind.event(),
-            "opened" | "synchronize" | "reopened" | "ready_for_review" | "approved" | "pushed"
-        );
-        if !starts || facts.held {
-            return Ok(());
-        }
-        self.start(facts, &event.id.to_string()).await
     }
 
-    async fn start(&self, facts: PullRequestFacts, event: &str) -> Result<(), Error> {
-        let revision = facts.revision;
-        let pull_request = facts.pull_request.clone();
-        let request_key = match &pull_request {
-            Some(id) => format!("{id}/{revision}"),
-            None => format!("push:{event}"),
+    async fn pull_request(&self, facts: PullRequestChanged) -> Result<(), Error> {
+        let id = facts.pull_request.to_string();
+        let revision = narrow(facts.revision);
+        let (below, reason) = if facts.open {
+            (revision, "a newer commit was pushed")
+        } else {
+            (u32::MAX, "the pull request was closed")
         };
-        let planned = self
-            .planner
-            .run(Subject {
-                repository: facts.repository,
-                head_sha: facts.head_sha,
-                head_branch: facts.head_branch,
-                base_branch: facts.base_branch,
-                base_sha: facts.base_sha,
-                tier: facts.tier,
-                pull_request: pull_request.clone().map(|id| (id, revision)),
-                request_key: Some(request_key),
-            })
-            .await;
-        match (planned, pull_request) {
-            (Ok(_), _) => Ok(()),
-            (Err(error), Some(pull_request)) if !is_passing(&error) => {
-                self.report_unplanned(pull_request, revision, &error).await
-            }
-            (Err(error), _) => Err(error),
+        self.agent.supersede(&id, below, reason).await?;
+        if !facts.open || facts.held {
+            return Ok(());
         }
+        let subject = Subject {
+            repository: facts.repository,
+            head_sha: facts.head_sha,
+            head_branch: Some(facts.head_branch),
+            base_branch: Some(facts.base_branch),
+            base_sha: facts.base_sha,
+            tier: facts.tier.parse()?,
+            pull_request: Some((id.clone(), revision)),
+            request_key: Some(format!("{id}/{revision}")),
+        };
+        match self.planner.run(subject).await {
+            Ok(_) => Ok(()),
+            Err(error) if is_passing(&error) => Err(error),
+            Err(error) => self.report_unplanned(id, revision, &error).await,
+        }
+    }
+
+    async fn pushed(&self, facts: BranchPushed) -> Result<(), Error> {
+        let request_key = format!("{}@{}:{}", facts.repository, facts.branch, facts.head_sha);
+        let subject = Subject {
+            repository: facts.repository,
+            head_sha: facts.head_sha,
+            head_branch: Some(facts.branch),
+            base_branch: None,
+            base_sha: None,
+            tier: facts.tier.parse()?,
+            pull_request: None,
+            request_key: Some(request_key),
+        };
+        self.planner.run(subject).await?;
+        Ok(())
     }
 
     /// There is no run, and the pull request says why.
@@ -182,6 +173,11 @@ impl Consumer {
         self.pulls.clone().report_unplanned(request).await?;
         Ok(())
     }
+}
+
+/// Revisions count pushes; more than four thousand million of one pull request are taken for as many.
+fn narrow(revision: u64) -> u32 {
+    u32::try_from(revision).unwrap_or(u32::MAX)
 }
 
 /// Whether the same may go well a little later.

@@ -45,6 +45,9 @@ pub enum Error {
     /// The files of a run were those of a working tree.
     #[error("{0} tested a working tree, which is not kept; start it again with `sandgate run`")]
     NotRepeatable(RunId),
+    /// A name in an event is none that is known.
+    #[error(transparent)]
+    Name(#[from] sandgate_domain::ParseNameError),
     /// The name of an event is none.
     #[error(transparent)]
     Event(#[from] sandgate_domain::event::ParseEventTypeError),
@@ -71,7 +74,7 @@ impl Error {
             Self::Bus(error) => error.code(),
             Self::Service(status) => sandgate_wire::error_code(status),
             Self::Conflict { .. } => ErrorCode::Conflict,
-            Self::Configuration(_) | Self::NotRepeatable(_) => ErrorCode::InvalidArgument,
+            Self::Configuration(_) | Self::NotRepeatable(_) | Self::Name(_) => ErrorCode::InvalidArgument,
             Self::Log { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 ErrorCode::NotFound
             }

@@ -13,7 +13,7 @@ mod runs_service;
 mod sink;
 
 pub use agent::{
-    Agent, AgentParts, Assignment, NewRun, Recovered, RunSource, SETUP, Saved, StepReport, Task,
+    Agent, AgentParts, Assignment, NewRun, OUTBOX, Recovered, RunSource, SETUP, Saved, StepReport, Task,
 };
 pub use consumer::Consumer;
 pub use error::Error;

@@ -35,5 +35,5 @@ pub mod trust;
 pub use answer::Answer;
 pub use error::Error;
 pub use event::{Event, EventKind, PullRequestEvent, PushEvent};
-pub use service::{Dependencies, PrService, Settings};
+pub use service::{Dependencies, NAME as OUTBOX, PrService, Settings};
 pub use trust::{TrustLists, TrustTier};

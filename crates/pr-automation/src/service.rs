@@ -19,7 +19,7 @@ use crate::trust::TrustLists;
 use crate::{Error, consumer, posting, sweeper};
 
 /// The name of the service's outbox, and of its subscriptions.
-pub(crate) const NAME: &str = "pr-automation";
+pub const NAME: &str = "pr-automation";
 const MAX_REPLY_BYTES: usize = 64 << 20;
 
 /// What the service works with.

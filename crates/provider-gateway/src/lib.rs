@@ -3,6 +3,7 @@
 //! While a sandbox is written down, the layers that it stands on stay.
 
 mod error;
+mod grpc;
 mod holder;
 mod sweep;
 

@@ -9,12 +9,10 @@ use sandgate_wire::pulls::v1::*;
 use sandgate_wire::runs::v1::runs_server::Runs;
 use sandgate_wire::runs::v1::*;
 use sandgate_wire::sandboxes::v1::sandboxes_server::Sandboxes;
-use sandgate_wire::sandboxes::v1::{
-    CreateReply, CreateRequest, ListReply, ListRequest, RegisterReply, RegisterRequest, SandboxRow,
-};
+use sandgate_wire::sandboxes::v1::{ListReply, ListRequest, SandboxRow};
 use sandgate_wire::snapshots::v1::snapshots_server::Snapshots;
 use sandgate_wire::snapshots::v1::*;
-use sandgate_wire::{node, status};
+use sandgate_wire::status;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
@@ -94,11 +92,6 @@ fn page<T: Clone>(
 impl Runs for Memory {
     type WatchStream = ReceiverStream<Result<RunEvent, Status>>;
     type ReadLogStream = ReceiverStream<Result<LogChunk, Status>>;
-
-    async fn create(&self, request: Request<CreateRunRequest>) -> Answer<CreateRunReply> {
-        let repository = request.into_inner().source.unwrap_or_default().repository;
-        Err(missing(&format!("repository as {repository}")))
-    }
 
     async fn create_from_commit(
         &self,
@@ -390,22 +383,6 @@ impl Repositories for Memory {
 
 #[tonic::async_trait]
 impl Snapshots for Memory {
-    async fn claim_layer(&self, _: Request<ClaimLayerRequest>) -> Answer<ClaimLayerReply> {
-        Err(Status::unimplemented("front doors never claim layers"))
-    }
-
-    async fn finish_layer(&self, _: Request<FinishLayerRequest>) -> Answer<FinishLayerReply> {
-        Err(Status::unimplemented("front doors never finish layers"))
-    }
-
-    async fn abandon_layer(&self, _: Request<AbandonLayerRequest>) -> Answer<AbandonLayerReply> {
-        Err(Status::unimplemented("front doors never abandon layers"))
-    }
-
-    async fn record(&self, _: Request<RecordSnapshotRequest>) -> Answer<Snapshot> {
-        Err(Status::unimplemented("front doors never record snapshots"))
-    }
-
     async fn get(&self, request: Request<GetSnapshotRequest>) -> Answer<Snapshot> {
         let id = request.into_inner().id;
         let held = self.available()?;
@@ -439,21 +416,6 @@ impl Snapshots for Memory {
 
 #[tonic::async_trait]
 impl Sandboxes for Memory {
-    async fn register(&self, _: Request<RegisterRequest>) -> Answer<RegisterReply> {
-        Err(Status::unimplemented("front doors never register nodes"))
-    }
-
-    async fn create(&self, _: Request<CreateRequest>) -> Answer<CreateReply> {
-        Err(Status::unimplemented("front doors never create sandboxes"))
-    }
-
-    async fn destroy(
-        &self,
-        _: Request<node::v1::DestroyRequest>,
-    ) -> Answer<node::v1::DestroyReply> {
-        Err(Status::unimplemented("front doors never destroy sandboxes"))
-    }
-
     async fn list(&self, request: Request<ListRequest>) -> Answer<ListReply> {
         let wanted = request.into_inner();
         let held = self.available()?;

@@ -30,8 +30,6 @@ pub(super) const WEBHOOK_SECRETS: &str = "webhooks.github.secrets";
 pub(super) const MEMBERS: &str = "trust.members";
 pub(super) const AGENTS: &str = "trust.agents";
 pub(super) const SLOTS: &str = "admission.slots";
-pub(super) const CPU: &str = "admission.cpu";
-pub(super) const MEMORY: &str = "admission.memory";
 
 /// All keys, in the order in which they are shown.
 pub(super) const KEYS: &[Key] = &[
@@ -42,8 +40,6 @@ pub(super) const KEYS: &[Key] = &[
     key(MEMBERS, Kind::List, &[]),
     key(AGENTS, Kind::List, &[]),
     key(SLOTS, Kind::Text, &[]),
-    key(CPU, Kind::Text, &[]),
-    key(MEMORY, Kind::Text, &[]),
 ];
 
 /// The key of this name.

@@ -17,8 +17,6 @@ pub(super) fn config(settings: &Settings) -> Result<Config, Error> {
         members: each(settings, key::MEMBERS, not_empty)?,
         agents: each(settings, key::AGENTS, not_empty)?,
         slots: one(settings, key::SLOTS, slots)?,
-        cpu_millis: one(settings, key::CPU, cpu_millis)?,
-        memory_bytes: one(settings, key::MEMORY, bytes)?,
     })
 }
 
@@ -67,58 +65,4 @@ fn secret(text: &str) -> Result<Secret, String> {
 fn slots(text: &str) -> Result<u16, String> {
     let number = text.parse().ok().filter(|slots| (1..=1024).contains(slots));
     number.ok_or_else(|| "is no number from 1 to 1024".to_owned())
-}
-
-fn cpu_millis(text: &str) -> Result<u32, String> {
-    let fault = || "is no number of processors such as 4 or 1.5".to_owned();
-    let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
-    let is_number = |digits: &str| {
-        (1..=3).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit())
-    };
-    if !is_number(whole) || !is_number(part) {
-        return Err(fault());
-    }
-    let whole: u32 = whole.parse().map_err(|_| fault())?;
-    let part: u32 = format!("{part:0<3}").parse().map_err(|_| fault())?;
-    Some(whole * 1000 + part).filter(|millis| *millis > 0).ok_or_else(fault)
-}
-
-fn bytes(text: &str) -> Result<u64, String> {
-    let fault = || "is no size such as 512Mi or 8Gi".to_owned();
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let number: u64 = text[..digits].parse().map_err(|_| fault())?;
-    let unit: u64 = match &text[digits..] {
-        "Mi" => 1 << 20,
-        "Gi" => 1 << 30,
-        "Ti" => 1 << 40,
-        _ => return Err(fault()),
-    };
-    number.checked_mul(unit).filter(|bytes| *bytes > 0).ok_or_else(fault)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_and_processors() {
-        for (text, expected) in
-            [("512Mi", Some(512 << 20)), ("8Gi", Some(8 << 30)), ("8", None), ("0Gi", None)]
-        {
-            assert_eq!(bytes(text).ok(), expected, "{text}");
-        }
-        assert!(bytes("99999999999999Ti").is_err());
-        for (text, expected) in [
-            ("4", Some(4000)),
-            ("1.5", Some(1500)),
-            ("0.25", Some(250)),
-            ("0", None),
-            ("1.2345", None),
-            ("-1", None),
-            ("1e3", None),
-            ("", None),
-        ] {
-            assert_eq!(cpu_millis(text).ok(), expected, "{text}");
-        }
-    }
 }

@@ -59,7 +59,7 @@ fn every_key_is_read_from_the_file_and_from_variables() {
     let file = "server: { listen: '[::1]:1', grpcListen: 127.0.0.1:0, allowedHosts: [a.example, b] }\n\
                 webhooks:\n  github:\n    secrets: [1234, 'two, words']\n\
                 trust: { members: [ann], agents: bot }\n\
-                admission: { slots: 3, cpu: 1.50, memory: 2Gi }\n";
+                admission: { slots: 3 }\n";
     let variables = [
         ("SANDGATE__SERVER__LISTEN", "[::1]:1"),
         ("SANDGATE__SERVER__GRPC_LISTEN", "127.0.0.1:0"),
@@ -68,13 +68,11 @@ fn every_key_is_read_from_the_file_and_from_variables() {
         ("SANDGATE__TRUST__MEMBERS", "ann"),
         ("SANDGATE__TRUST__AGENTS", "bot,"),
         ("SANDGATE__ADMISSION__SLOTS", "3"),
-        ("SANDGATE__ADMISSION__CPU", "1.5"),
-        ("SANDGATE__ADMISSION__MEMORY", "2Gi"),
     ];
     let from_file = config(file, &[]);
     assert_eq!(from_file, config("# nothing\n", &variables));
     assert_eq!(from_file.webhook_secrets[0].reveal(), "1234");
-    assert_eq!((from_file.cpu_millis, from_file.memory_bytes), (Some(1500), Some(2 << 30)));
+    assert_eq!(from_file.slots, Some(3));
 }
 
 #[test]
@@ -120,9 +118,9 @@ fn wrong_variables_are_named() {
         text.starts_with("SANDGATE__SERVER__LISEN: unknown key `server.lisen`; did you mean"),
         "{text}"
     );
-    let text = complaint("", &[("SANDGATE__ADMISSION__MEMORY", "much")]);
+    let text = complaint("", &[("SANDGATE__ADMISSION__SLOTS", "much")]);
     assert!(
-        text.starts_with("SANDGATE__ADMISSION__MEMORY: `admission.memory` is no size"),
+        text.starts_with("SANDGATE__ADMISSION__SLOTS: `admission.slots` is no number"),
         "{text}"
     );
     let text = complaint("", &[("SANDGATE__SERVER__LISTEN_FILE", "/x")]);

@@ -3,16 +3,15 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod architecture;
+mod asking;
 mod crash;
 mod generated;
 mod hostile;
 mod input;
 mod limits;
+mod proposing;
 mod real_repositories;
 mod running;
-mod times;
-mod asking;
-mod proposing;
 mod sample;
 #[path = "../../../api/tests/it/services.rs"]
 mod services;
@@ -20,4 +19,5 @@ mod serving;
 #[expect(dead_code, reason = "the tests of the front doors themselves use all of it")]
 #[path = "../../../api/tests/it/support.rs"]
 mod support;
+mod times;
 mod world;

@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use sandgate_domain::{
-    Completion, Event, EventId, EventType, GateResult, Run, RunId, Step, StepKind, Timestamp,
+    Completion, Event, EventId, EventType, GateResult, Run, RunChanged, RunId, Step, StepKind, Timestamp,
 };
 use sandgate_engine::plan::Plan;
 use sandgate_engine::run::{Effect, Input, Outcome, Record, decide};
 use sandgate_store::{OutboxMessage, Retry, Transaction};
-use serde_json::json;
 
 use super::{Inner, SETUP, Saved, StepReport, lock, rows};
 use crate::error::Error;
@@ -80,14 +79,14 @@ impl Inner {
         let parts = &self.parts;
         let now = parts.clock.now();
         let kind = EventType::new("run", what, 1)?;
-        let data = json!({
-            "run": run.id,
-            "repository": run.repository,
-            "sha": run.head_sha,
-            "pullRequest": run.pull_request,
-            "revision": run.generation,
-            "result": result,
-        });
+        let data = serde_json::to_value(RunChanged {
+            run: run.id,
+            pull_request: run.pull_request.as_deref().and_then(|id| id.parse().ok()),
+            repository: run.repository.clone(),
+            sha: run.head_sha.clone(),
+            generation: u64::from(run.generation),
+            result,
+        })?;
         let id = EventId::new(&*parts.ids);
         let source = "sandgate/integration-agent";
         let tenant = parts.tenant.clone();

@@ -100,10 +100,6 @@ impl Runs for Held {
         Ok(Response::new(ListRunsReply { runs, next_page_token: None }))
     }
 
-    async fn create(&self, _: Request<CreateRunRequest>) -> Answer<CreateRunReply> {
-        not_here()
-    }
-
     async fn create_from_commit(
         &self,
         _: Request<CreateFromCommitRequest>,
