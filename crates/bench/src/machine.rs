@@ -27,7 +27,7 @@ pub fn header(stand: &Stand) -> String {
         ("cpu", cpu),
         ("memory", memory),
         ("kernel", kernel),
-        ("load", read("/proc/loadavg")),
+        ("load before", read("/proc/loadavg")),
         ("isolation", isolation),
         ("files", file_system(stand)),
         ("versions", versions.join("; ")),

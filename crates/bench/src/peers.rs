@@ -17,8 +17,10 @@ pub fn versions() -> Vec<String> {
     let mut bwrap = Command::new("bwrap");
     let mut git = Command::new("git");
     let mut docker = Command::new("docker");
-    docker.args(["version", "--format", "docker {{.Server.Version}}"]);
-    [bwrap.arg("--version"), git.arg("--version"), &mut docker].map(first_line).to_vec()
+    docker.args(["version", "--format", "{{.Server.Version}}"]);
+    let asked =
+        [("bwrap", bwrap.arg("--version")), ("git", git.arg("--version")), ("docker", &mut docker)];
+    asked.map(|(name, command)| format!("{name}: {}", first_line(command))).to_vec()
 }
 
 /// Runs a command to its end; what it prints is shown only if it fails.
@@ -26,7 +28,8 @@ fn succeed(command: &mut Command) -> anyhow::Result<()> {
     let output = command.stdin(Stdio::null()).output()?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
-        bail!("{} ended with {}: {said}", command.get_program().display(), output.status);
+        let program = command.get_program().display();
+        bail!("{program} ended with {}: {}", output.status, said.trim());
     }
     Ok(())
 }

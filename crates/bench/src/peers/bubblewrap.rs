@@ -15,7 +15,7 @@ impl Bubblewrap {
         let found = Self(());
         match super::succeed(&mut found.command()) {
             Ok(()) => Ok(found),
-            Err(error) => Err(format!("bwrap: {error:#}")),
+            Err(error) => Err(format!("{error:#}")),
         }
     }
 

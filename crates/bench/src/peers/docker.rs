@@ -14,12 +14,12 @@ impl Docker {
     pub fn find() -> Result<Self, String> {
         let mut asked = Command::new("docker");
         asked.args(["version", "--format", "{{.Server.Version}}"]);
-        super::succeed(&mut asked).map_err(|error| format!("docker: {error:#}"))?;
+        super::succeed(&mut asked).map_err(|error| format!("{error:#}"))?;
         let mut inspect = Command::new("docker");
         if super::succeed(inspect.args(["image", "inspect", IMAGE])).is_err() {
             let mut pull = Command::new("docker");
             super::succeed(pull.args(["pull", "--quiet", IMAGE]))
-                .map_err(|error| format!("docker pull: {error:#}"))?;
+                .map_err(|error| format!("{error:#}"))?;
         }
         Ok(Self(()))
     }
