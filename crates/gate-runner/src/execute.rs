@@ -1,6 +1,7 @@
 //! One step from claim to result: sandbox, scripts, reports, and what is kept of it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sandgate_domain::{
@@ -246,6 +247,13 @@ impl Runner {
         Ok(sealed)
     }
 
+    /// A snapshot is for later: what it stands on outlasts a restart of the machine.
+    async fn persist(&self, layers: &[LayerId]) -> Result<(), Error> {
+        let store = Arc::clone(self.parts.gateway.node().layers());
+        let layers = layers.to_vec();
+        Ok(sandgate_node::blocking(move || store.persist(&layers)).await?)
+    }
+
     async fn debug_snapshot(
         &self,
         assignment: &Assignment,
@@ -254,13 +262,16 @@ impl Runner {
         layer: &Layer,
         entry: Entry,
     ) -> Result<SnapshotId, Error> {
+        let layers: Vec<LayerId> = below.iter().copied().chain([layer.id]).collect();
+        let bytes = layer.bytes;
+        self.persist(&layers).await?;
         let draft = SnapshotDraft {
             repository_key: assignment.new.repository_key.clone(),
             run: assignment.run,
             gate: Some(gate.name.to_string()),
             kind: SnapshotKind::Debug,
-            layers: below.iter().copied().chain([layer.id]).collect(),
-            bytes: layer.bytes,
+            layers,
+            bytes,
             base_fingerprint: self.parts.gateway.node().base().fingerprint.clone(),
             entry,
             keep: gate.debug_keep,

@@ -271,6 +271,8 @@ impl Work<'_> {
             layers.extend(self.machine.agent.gate_layers(run, gate.as_str())?);
         }
         let node = self.machine.gateway.node();
+        let (store, kept) = (Arc::clone(node.layers()), layers.clone());
+        sandgate_node::blocking(move || store.persist(&kept)).await?;
         let mut bytes = 0;
         for layer in &layers {
             bytes += node.layers().get(*layer)?.map_or(0, |layer| layer.bytes);
