@@ -82,14 +82,7 @@ impl Server {
         let grpc = serve_grpc(grpc, routes, token.clone(), limits, stop);
         tasks.spawn(Stage::Inbound, "grpc", grpc);
         let announced = RunningServer::announce(&state_folder(context, &folder), &record)?;
-        Ok(Self {
-            record,
-            token,
-            tasks,
-            _services: services,
-            _announced: announced,
-            _hold: hold,
-        })
+        Ok(Self { record, token, tasks, _services: services, _announced: announced, _hold: hold })
     }
 
     /// The link that opens the pages in a browser.
@@ -182,10 +175,8 @@ impl Wiring {
         let mirrors = Mirrors::open(&self.folder.join("mirrors"), git)?;
         let names = |list: &[String]| list.to_vec();
         let (members, agents) = (names(&config.members), names(&config.agents));
-        let lists = TrustLists::new(
-            members.iter().map(String::as_str),
-            agents.iter().map(String::as_str),
-        );
+        let lists =
+            TrustLists::new(members.iter().map(String::as_str), agents.iter().map(String::as_str));
         let bus = Arc::clone(&self.bus) as Arc<dyn Bus>;
         let pulls = PrService::new(
             Dependencies {

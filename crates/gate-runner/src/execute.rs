@@ -1,6 +1,7 @@
 //! One step from claim to result: sandbox, scripts, reports, and what is kept of it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sandgate_domain::{
@@ -254,6 +255,13 @@ impl Runner {
         Ok(sealed)
     }
 
+    /// A snapshot is for later: what it stands on outlasts a restart of the machine.
+    async fn persist(&self, layers: &[LayerId]) -> Result<(), Error> {
+        let store = Arc::clone(self.parts.gateway.node().layers());
+        let layers = layers.to_vec();
+        Ok(sandgate_node::blocking(move || store.persist(&layers)).await?)
+    }
+
     async fn debug_snapshot(
         &self,
         assignment: &Assignment,
@@ -262,13 +270,16 @@ impl Runner {
         layer: &Layer,
         entry: Entry,
     ) -> Result<SnapshotId, Error> {
+        let layers: Vec<LayerId> = below.iter().copied().chain([layer.id]).collect();
+        let bytes = layer.bytes;
+        self.persist(&layers).await?;
         let draft = SnapshotDraft {
             repository_key: assignment.run.repository_key.clone(),
             run: assignment.run.id,
             gate: Some(gate.name.to_string()),
             kind: SnapshotKind::Debug,
-            layers: below.iter().copied().chain([layer.id]).collect(),
-            bytes: layer.bytes,
+            layers,
+            bytes,
             base_fingerprint: self.parts.gateway.node().base().fingerprint.clone(),
             entry,
             keep: gate.debug_keep,
@@ -289,6 +300,7 @@ impl Runner {
         layers.push(prepared.source);
         layers.extend(kept);
         let node = self.parts.gateway.node();
+        self.persist(&layers).await?;
         let mut bytes = 0;
         for layer in &layers {
             bytes += node.layers().get(*layer)?.map_or(0, |layer| layer.bytes);

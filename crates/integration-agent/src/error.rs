@@ -74,7 +74,9 @@ impl Error {
             Self::Bus(error) => error.code(),
             Self::Service(status) => sandgate_wire::error_code(status),
             Self::Conflict { .. } => ErrorCode::Conflict,
-            Self::Configuration(_) | Self::NotRepeatable(_) | Self::Name(_) => ErrorCode::InvalidArgument,
+            Self::Configuration(_) | Self::NotRepeatable(_) | Self::Name(_) => {
+                ErrorCode::InvalidArgument
+            }
             Self::Log { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 ErrorCode::NotFound
             }

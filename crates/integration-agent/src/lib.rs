@@ -13,7 +13,8 @@ mod runs_service;
 mod sink;
 
 pub use agent::{
-    Agent, AgentParts, Assignment, NewRun, OUTBOX, Recovered, RunSource, SETUP, Saved, StepReport, Task,
+    Agent, AgentParts, Assignment, NewRun, OUTBOX, Recovered, RunSource, SETUP, Saved, StepReport,
+    Task,
 };
 pub use consumer::Consumer;
 pub use error::Error;

@@ -26,7 +26,10 @@ impl wire::snapshots_server::Snapshots for SnapshotService {
         if let Some(run) = optional_field::<RunId>("run", request.run.as_deref())? {
             let all = self.of_run(run).await.map_err(refuse)?;
             let snapshots = all.iter().map(view).collect();
-            return Ok(Response::new(wire::ListSnapshotsReply { snapshots, next_page_token: None }));
+            return Ok(Response::new(wire::ListSnapshotsReply {
+                snapshots,
+                next_page_token: None,
+            }));
         }
         let page = PageRequest {
             after: optional_field::<Cursor>("page_token", request.page_token.as_deref())?,

@@ -31,7 +31,8 @@ impl Signature {
     /// Whether the body was signed with the secret.
     pub fn verifies(&self, secret: &WebhookSecret, body: &[u8]) -> bool {
         // Every key is tried, so that the time does not tell which one was good.
-        let good = secret.keys().iter().filter(|key| ring::hmac::verify(key, body, &self.0).is_ok());
+        let good =
+            secret.keys().iter().filter(|key| ring::hmac::verify(key, body, &self.0).is_ok());
         good.count() > 0
     }
 }

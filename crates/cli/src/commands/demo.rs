@@ -161,7 +161,8 @@ impl Player<'_> {
     async fn show(&self, plan: &PullRequestPlan, run: &Value) -> Result<(), Failure> {
         let verdict = run["result"].as_str().unwrap_or("none");
         let mark = verdict.parse::<GateResult>().map_or("·", text::result_mark);
-        let mut lines = vec![String::new(), format!("{mark} #{} {}: {verdict}", plan.number, plan.title)];
+        let mut lines =
+            vec![String::new(), format!("{mark} #{} {}: {verdict}", plan.number, plan.title)];
         for gate in run["gates"].as_array().into_iter().flatten() {
             lines.push(format!("    {}", gate_line(gate)));
             for failure in gate["reports"]["failures"].as_array().into_iter().flatten() {

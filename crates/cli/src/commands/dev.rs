@@ -36,7 +36,8 @@ pub const DATA_DIR: &str = ".sandgate";
 pub async fn run(context: &Context, command: Dev) -> Result<Exit, Failure> {
     let context = context.with_data_dir(DATA_DIR);
     let shutdown = Shutdown::on_signals()?;
-    let flag = |key, flag, value: Option<String>| value.map(|value| ConfigFlag { key, flag, value });
+    let flag =
+        |key, flag, value: Option<String>| value.map(|value| ConfigFlag { key, flag, value });
     let flags = [
         flag("server.listen", "--listen", command.listen),
         flag("server.grpcListen", "--grpc-listen", command.grpc_listen),
@@ -56,7 +57,9 @@ pub async fn run(context: &Context, command: Dev) -> Result<Exit, Failure> {
     eprintln!("serving  http://{}", server.record.address);
     eprintln!("log in   {}", server.login_link());
     if loaded.config.webhook_secrets.is_empty() {
-        eprintln!("webhooks are refused until `webhooks.github.secrets` is set (GITHUB_WEBHOOK_SECRET)");
+        eprintln!(
+            "webhooks are refused until `webhooks.github.secrets` is set (GITHUB_WEBHOOK_SECRET)"
+        );
     }
     eprintln!("next     sandgate repo add <path> --name owner/repo");
     server.run().await?;

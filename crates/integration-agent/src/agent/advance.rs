@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use sandgate_domain::{
-    Completion, Event, EventId, EventType, GateResult, Run, RunChanged, RunId, Step, StepKind, Timestamp,
+    Completion, Event, EventId, EventType, GateResult, Run, RunChanged, RunId, Step, StepKind,
+    Timestamp,
 };
 use sandgate_engine::plan::Plan;
 use sandgate_engine::run::{Effect, Input, Outcome, Record, decide};

@@ -251,6 +251,23 @@ fn a_layer_that_was_not_synced_is_lost_with_the_boot() {
 }
 
 #[test]
+fn a_layer_that_something_stands_on_outlasts_the_boot() {
+    let (folder, store) = store();
+    let build = store.build(layer_id(1)).unwrap();
+    build.publish(sandgate_node::layers::Durability::UntilReboot).unwrap();
+    let record =
+        folder.path().join("store/layers").join(layer_id(1).to_string()).join("record.json");
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    assert!(std::fs::read_to_string(&record).unwrap().contains(boot.trim()));
+    for _ in 0..2 {
+        store.persist(&[layer_id(1)]).unwrap();
+        assert!(!std::fs::read_to_string(&record).unwrap().contains(boot.trim()));
+        assert!(store.get(layer_id(1)).unwrap().is_some());
+    }
+    assert!(matches!(store.persist(&[layer_id(2)]), Err(Error::LayerMissing(_))));
+}
+
+#[test]
 fn a_build_that_is_dropped_leaves_nothing_and_one_at_a_time_runs() {
     let (folder, store) = store();
     let build = store.build(layer_id(1)).unwrap();
