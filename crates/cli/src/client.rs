@@ -218,3 +218,6 @@ fn read<T: DeserializeOwned>(json: Value) -> Result<T, Failure> {
             .help("are `sandgate` and the server of the same version? compare `sandgate --version` with /version")
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -51,10 +51,7 @@ struct Said<'a> {
 
 /// The server that the flags, the environment or the records name.
 pub fn server(context: &Context) -> Result<Found, Failure> {
-    let data_dir = match &context.global.data_dir {
-        Some(folder) => Some(canonical(folder)),
-        None => None,
-    };
+    let data_dir = context.global.data_dir.as_deref().map(canonical);
     let said = Said {
         server: context.global.server.as_deref(),
         data_dir: data_dir.as_deref(),
@@ -161,10 +158,13 @@ fn read_token(path: &Path) -> Result<String, Failure> {
         Failure::new(code, message).help("is this the folder that the server was started with?")
     };
     let text = read_bounded(path).map_err(|error| {
-        let code = match error.kind() {
-            std::io::ErrorKind::NotFound => ErrorCode::NotFound,
-            std::io::ErrorKind::PermissionDenied => ErrorCode::PermissionDenied,
-            _ => ErrorCode::Internal,
+        let kind = error.kind();
+        let code = if kind == std::io::ErrorKind::NotFound {
+            ErrorCode::NotFound
+        } else if kind == std::io::ErrorKind::PermissionDenied {
+            ErrorCode::PermissionDenied
+        } else {
+            ErrorCode::Internal
         };
         unusable(code, error.to_string())
     })?;

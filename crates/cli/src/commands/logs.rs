@@ -57,15 +57,14 @@ pub async fn run(context: &Context, command: Logs) -> Result<Exit, Failure> {
         Err(failure) if failure.exit == Exit::NotFound => failure,
         outcome => return outcome,
     };
-    // Not one of the runs here; a run that was named may be one of the server's.
-    match (Client::find(context), command.run, command.stream) {
-        (Ok(client), Some(run), None) => {
-            match remote::print(context, &client, Some(run), &command.gate, false).await {
-                Err(failure) if failure.code == missing.code => Err(missing),
-                outcome => outcome,
-            }
-        }
-        _ => Err(missing),
+    // Not one of the runs here: perhaps one of the server's.
+    let Ok(client) = Client::find(context) else { return Err(missing) };
+    if command.stream.is_some() {
+        return Err(missing);
+    }
+    match remote::print(context, &client, command.run, &command.gate, false).await {
+        Err(failure) if failure.exit == Exit::NotFound => Err(missing),
+        outcome => outcome,
     }
 }
 

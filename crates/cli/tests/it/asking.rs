@@ -112,6 +112,10 @@ fn the_status_tells_what_runs_why_it_waits_and_what_failed() {
     let next = format!("next: sandgate logs -f integration --run {LIVE_RUN}");
     assert_eq!(shown.stderr.trim(), next);
 
+    // The latest run of this repository is the server's.
+    assert_eq!(world.sandgate(&["logs", "integration"]).stdout, "installing\n");
+    assert_fails(&world, &["logs", "other"], 5, &["this repository has no run yet"]);
+
     let document: Value =
         serde_json::from_str(&world.sandgate(&["status", "-o", "json", "--limit", "1"]).stdout)
             .unwrap();

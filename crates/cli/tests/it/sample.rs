@@ -57,7 +57,7 @@ fn the_bad_change_fails_in_one_test_that_is_named_with_file_and_line() {
     let reports = &gate(&run, "unit")["reports"];
     assert_eq!((&reports["tests"], &reports["failed"]), (&6.into(), &1.into()), "{reports}");
     let failure = &reports["failures"][0];
-    assert_eq!(failure["name"], "greeting.keeps the spaces inside a name");
+    assert_eq!(failure["name"], "keeps the spaces inside a name");
     assert_eq!((&failure["file"], &failure["line"]), (&"tests/greeting.sh".into(), &7.into()));
     assert_eq!(gate(&run, "build")["result"], "success");
     let inside = world.debug("unit", &["sh", "dist/greeting", "Ada Lovelace"]);

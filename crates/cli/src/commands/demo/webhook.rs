@@ -207,4 +207,42 @@ mod tests {
         assert_eq!(ids.len(), 4);
         assert!(ids.iter().all(|id| id.len() == 36), "{ids:?}");
     }
+
+    #[tokio::test]
+    async fn what_is_posted_is_what_was_signed() {
+        let receive = |headers: axum::http::HeaderMap, body: bytes::Bytes| async move {
+            let header = |name: &str| headers.get(name).map_or("", |value| value.to_str().unwrap());
+            let received = Received {
+                id: Some(header("x-github-delivery")),
+                event: Some(header("x-github-event")),
+                signatures: &[header("x-hub-signature-256").as_bytes()],
+                body: &body,
+            };
+            let secrets = Secrets::new([SECRET]).unwrap();
+            match payload::receive(&secrets, received) {
+                Ok(event) => {
+                    let id = event.delivery_id;
+                    let answer = json!({ "deliveryId": id, "outcome": "queued" });
+                    (axum::http::StatusCode::ACCEPTED, axum::Json(answer))
+                }
+                Err(_) => {
+                    let problem = json!({ "code": "bad_signature", "detail": "not ours" });
+                    (axum::http::StatusCode::UNAUTHORIZED, axum::Json(problem))
+                }
+            }
+        };
+        let route = axum::routing::post(receive);
+        let router = axum::Router::new().route("/api/webhooks/github", route);
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        let delivery = &deliveries(&sample(), Timestamp::from_micros(1_000_000))[0];
+        let accepted = post(address, SECRET, delivery).await.unwrap();
+        assert_eq!(accepted, Accepted { outcome: "queued".to_owned(), reason: None });
+        let refused = post(address, b"another", delivery).await.unwrap_err();
+        assert_eq!(
+            (refused.exit, refused.code.as_str()),
+            (crate::exit::Exit::Denied, "bad_signature")
+        );
+    }
 }

@@ -42,7 +42,7 @@ pub fn text(pull: &PullRequest) -> String {
     }
     if let Some(comment) = &pull.comment {
         lines.push(String::new());
-        lines.extend(comment.lines().take(SHOWN_LINES).map(|line| shown(line)));
+        lines.extend(comment.lines().take(SHOWN_LINES).map(shown));
         let hidden = comment.lines().count().saturating_sub(SHOWN_LINES);
         if hidden > 0 {
             lines.push(format!("… {hidden} more lines"));

@@ -4,9 +4,8 @@ use std::process::Command;
 
 use super::*;
 
-#[expect(clippy::disallowed_methods, reason = "a test finds git as its own process does")]
 fn search_path() -> std::ffi::OsString {
-    std::env::var_os("PATH").unwrap()
+    sandgate_chassis::Environment::read().get("PATH").unwrap().to_owned()
 }
 
 async fn prepared() -> (tempfile::TempDir, Sample) {
