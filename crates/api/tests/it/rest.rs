@@ -169,7 +169,8 @@ async fn pull_requests_are_approved_at_one_head() {
 #[tokio::test]
 async fn pull_requests_are_opened_pushed_to_and_closed() {
     let doors = doors();
-    let body = r#"{"repo":"acme/web","checkout":"/srv/one","headBranch":"topic","title":"A title"}"#;
+    let body =
+        r#"{"repo":"acme/web","checkout":"/srv/one","headBranch":"topic","title":"A title"}"#;
     let opened = doors.post("/api/v1/pull-requests", body).await;
     assert_eq!(opened.status, 201);
     let opened = opened.json();

@@ -8,9 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sandgate_bus::{Bus, EmbeddedBus, Message, Subscription, subjects};
-use sandgate_domain::{
-    Clock, Event, EventId, EventType, RunChanged, TenantId,
-};
+use sandgate_domain::{Clock, Event, EventId, EventType, RunChanged, TenantId};
 use sandgate_forge::local::{Git, Mirrors};
 use sandgate_pr_automation::{Dependencies, PrService, Settings};
 use sandgate_store::Store;

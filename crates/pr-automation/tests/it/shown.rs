@@ -111,7 +111,10 @@ async fn a_fork_waits_for_the_approval_of_exactly_its_head() {
     place.repository(&service).await;
     service.deliver("1", &fork(payload(1, "opened", 'a', 1))).await;
     let (name, data) = service.next_event().await;
-    assert_eq!((name.as_str(), &data["held"], &data["tier"]), ("pr.opened", &json!(true), &json!("fork")));
+    assert_eq!(
+        (name.as_str(), &data["held"], &data["tier"]),
+        ("pr.opened", &json!(true), &json!("fork"))
+    );
     let pull = service.await_pull(1, |pull| !pull.checks.is_empty()).await;
     assert_eq!(conclusion(&pull, "sandgate").as_deref(), Some("action_required"));
     assert!(pull.held && pull.comment.unwrap().contains("sandgate pr approve 1 --sha"));
