@@ -123,6 +123,7 @@ impl Core {
         if state == *previous {
             return Ok(stored);
         }
+        self.end_shown(transaction, &stored, previous, state.revision, now).await?;
         stored.state = serde_json::to_string(&state)
             .map_err(|source| Error::Encode { what: "a pull request", source })?;
         stored.head_sha = view.head.to_string();
@@ -143,6 +144,23 @@ impl Core {
             self.show(transaction, &stored, &view.head, &shown, subject, now).await?;
         }
         Ok(stored)
+    }
+
+    /// A run that is shown as under way, and whose revision is over, will write nothing any more.
+    async fn end_shown(
+        &self,
+        transaction: &Transaction,
+        stored: &StoredPullRequest,
+        previous: &PullRequest,
+        revision: u64,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let is_shown = stored.run.is_some() && !stored.is_settled;
+        let Activity::Running { head, .. } = &previous.activity else { return Ok(()) };
+        if revision == stored.revision || !is_shown {
+            return Ok(());
+        }
+        self.show_checks(transaction, stored, head, &[checks::superseded(head)], now).await
     }
 }
 

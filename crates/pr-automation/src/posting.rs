@@ -79,15 +79,28 @@ impl Core {
         subject: Subject<'_>,
         now: Timestamp,
     ) -> Result<(), Error> {
+        self.show_checks(transaction, pull, head, checks, now).await?;
+        let name: RepositoryName = pull.repository.parse()?;
+        let text = comment::render(&name, pull.number, subject);
+        self.plan(transaction, pull_target(pull), COMMENT.to_owned(), text, now).await
+    }
+
+    /// Plans these checks of a head, as far as they say anything new.
+    pub(crate) async fn show_checks(
+        &self,
+        transaction: &Transaction,
+        pull: &StoredPullRequest,
+        head: &CommitId,
+        checks: &[Check],
+        now: Timestamp,
+    ) -> Result<(), Error> {
         let commit = commit_target(&pull.repository_key, head.as_str());
         for check in checks {
             let content = serde_json::to_string(&shown(check))
                 .map_err(|source| Error::Encode { what: "a check", source })?;
             self.plan(transaction, commit.clone(), check.name.clone(), content, now).await?;
         }
-        let name: RepositoryName = pull.repository.parse()?;
-        let text = comment::render(&name, pull.number, subject);
-        self.plan(transaction, pull_target(pull), COMMENT.to_owned(), text, now).await
+        Ok(())
     }
 
     async fn plan(

@@ -114,15 +114,16 @@ async fn merge(
     base: &CommitId,
     head: &CommitId,
 ) -> Result<Result<CommitId, Conflict>, Error> {
-    match mirror.merge_commit(base, head).await {
-        Ok(commit) => Ok(Ok(commit)),
-        Err(error) => {
-            let paths = match &error {
-                ForgeError::Conflict { paths, .. } => paths.clone(),
-                ForgeError::Unrelated { .. } => Vec::new(),
-                _ => return Err(error.into()),
-            };
-            Ok(Err(Conflict { reason: error.to_string(), paths }))
-        }
+    let error = match mirror.merge_commit(base, head).await {
+        Ok(commit) => return Ok(Ok(commit)),
+        Err(error) => error,
+    };
+    let reason = error.to_string();
+    if let ForgeError::Conflict { paths, .. } = error {
+        return Ok(Err(Conflict { reason, paths }));
     }
+    if matches!(error, ForgeError::Unrelated { .. }) {
+        return Ok(Err(Conflict { reason, paths: Vec::new() }));
+    }
+    Err(error.into())
 }

@@ -224,7 +224,7 @@ async fn the_description_names_every_rest_route_and_ourselves() {
     assert_eq!(description["info"]["title"], "Sandgate");
     let paths = description["paths"].as_object().unwrap();
     let routes: usize = paths.values().map(|methods| methods.as_object().unwrap().len()).sum();
-    assert_eq!((paths.len(), routes), (16, 19));
+    assert_eq!((paths.len(), routes), (18, 22));
     assert!(paths.keys().all(|path| path.starts_with("/api/v1/")));
     assert_eq!(description["components"]["securitySchemes"]["token"]["scheme"], "bearer");
     let run = &description["components"]["schemas"]["Run"]["properties"];

@@ -39,7 +39,7 @@ async fn it_is_opened_pushed_to_and_closed() {
     assert!(second.message().contains("sandgate pr push 1"), "{}", second.message());
     for (folder, branch, expected) in [
         (folder.as_str(), "main", ErrorCode::InvalidArgument),
-        (folder.as_str(), "-x", ErrorCode::InvalidArgument),
+        (folder.as_str(), "one\ntwo", ErrorCode::InvalidArgument),
         (folder.as_str(), "a..b", ErrorCode::InvalidArgument),
         ("checkout", "other", ErrorCode::InvalidArgument),
         ("/nowhere", "other", ErrorCode::InvalidArgument),

@@ -105,6 +105,26 @@ async fn a_run_of_an_older_revision_writes_nothing() {
 }
 
 #[tokio::test]
+async fn a_check_under_way_is_cancelled_when_its_head_is_left() {
+    let place = Place::new();
+    let service = place.start().await;
+    place.repository(&service).await;
+    service.deliver("1", &payload(1, "opened", 'a', 1)).await;
+    let left = run(1, &service.get(1).await.id, 1);
+    place.runs.put(&left);
+    service.tell("started", &left).await;
+    let before = service.await_pull(1, |pull| !pull.checks.is_empty()).await;
+    service.deliver("2", &payload(1, "synchronize", 'b', 2)).await;
+    // Back to the first head: what its check says now can be seen.
+    service.deliver("3", &payload(1, "synchronize", 'a', 3)).await;
+    let is_ended = |pull: &PullRequest| conclusion(pull, "sandgate").is_some();
+    let pull = service.await_pull(1, is_ended).await;
+    assert_eq!(conclusion(&pull, "sandgate").as_deref(), Some("cancelled"));
+    assert_eq!((pull.head_sha, pull.run), (before.head_sha, None));
+    service.stop().await;
+}
+
+#[tokio::test]
 async fn a_fork_waits_for_the_approval_of_exactly_its_head() {
     let place = Place::new();
     let service = place.start().await;

@@ -86,7 +86,8 @@ async fn a_conflict_names_its_paths_and_a_missing_commit_is_not_found() {
     for (head, base, tier, expected) in [
         (sha('e'), Some("main"), "member", ErrorCode::NotFound),
         (head.clone(), Some("gone"), "member", ErrorCode::NotFound),
-        (head.clone(), Some("--all"), "member", ErrorCode::InvalidArgument),
+        (head.clone(), Some("--all"), "member", ErrorCode::NotFound),
+        (head.clone(), Some("a..b"), "member", ErrorCode::InvalidArgument),
         (head, Some("main"), "owner", ErrorCode::InvalidArgument),
     ] {
         let refused = resolve(&service, &head, base, tier).await.unwrap_err();
