@@ -3,7 +3,6 @@
 mod architecture;
 mod crash;
 mod hostile;
-mod input;
 mod limits;
 mod running;
 mod times;
