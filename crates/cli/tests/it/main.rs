@@ -3,6 +3,7 @@
 mod architecture;
 mod crash;
 mod hostile;
+mod input;
 mod limits;
 mod running;
 mod times;
