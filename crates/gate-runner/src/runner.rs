@@ -88,12 +88,19 @@ impl Runner {
                 () = stop.cancelled() => return,
                 claimed = self.parts.agent.claim(&self.parts.owner) => claimed,
             };
-            let outcome = match claimed {
-                Ok(assignment) => self.perform(assignment).await,
-                Err(error) => Err(error.into()),
+            let assignment = match claimed {
+                Ok(assignment) => assignment,
+                Err(error) => {
+                    let error = Error::from(error).chain();
+                    tracing::error!(error, "a step could not be claimed");
+                    continue;
+                }
             };
-            if let Err(error) = outcome {
-                tracing::error!(error = error.chain(), "a step could not be reported");
+            let run = assignment.run;
+            if let Err(error) = self.perform(assignment).await {
+                let reason = format!("a step could not be reported: {}", error.chain());
+                tracing::error!(reason, "a run is given up");
+                self.parts.agent.give_up(run, &reason);
             }
         }
     }

@@ -78,6 +78,8 @@ struct ActiveRun {
     steps: Vec<StepHandle>,
     watchers: broadcast::Sender<Progress>,
     verdict: watch::Sender<Option<GateResult>>,
+    /// Why it can't go on here, once that is so.
+    broken: watch::Sender<Option<String>>,
     state: tokio::sync::Mutex<RunState>,
     layers: Mutex<HashMap<String, LayerId>>,
     /// Tells other processes that this one drives the run.
@@ -159,6 +161,7 @@ impl Agent {
             steps: steps.iter().map(handle).collect(),
             watchers: broadcast::channel(WATCHER_BUFFER).0,
             verdict: watch::channel(None).0,
+            broken: watch::channel(None).0,
             state: tokio::sync::Mutex::new(state),
             layers: Mutex::default(),
             _hold: hold,
@@ -207,12 +210,29 @@ impl Agent {
     /// Waits for the verdict of a run.
     ///
     /// # Errors
-    /// If the run is not under way here.
+    /// If the run is not under way here, or can't go on.
     pub async fn verdict(&self, run: RunId) -> Result<GateResult, Error> {
         let active = self.active(run)?;
         let mut verdict = active.verdict.subscribe();
-        let known = verdict.wait_for(Option::is_some).await.map_err(|_| Error::NotRunning(run))?;
-        (*known).ok_or(Error::NotRunning(run))
+        let mut broken = active.broken.subscribe();
+        tokio::select! {
+            known = verdict.wait_for(Option::is_some) => {
+                let known = known.map_err(|_| Error::NotRunning(run))?;
+                (*known).ok_or(Error::NotRunning(run))
+            }
+            reason = broken.wait_for(Option::is_some) => {
+                let reason = reason.map_err(|_| Error::NotRunning(run))?.clone();
+                Err(Error::Broken { run, reason: reason.unwrap_or_default() })
+            }
+        }
+    }
+
+    /// What happened to a run can't be written down, so it can't go on here. Whoever waits for its verdict is told; the
+    /// next start ends it.
+    pub fn give_up(&self, run: RunId, reason: &str) {
+        if let Ok(active) = self.active(run) {
+            active.broken.send_replace(Some(reason.to_owned()));
+        }
     }
 
     /// Writes the verdict of a run down, with the snapshot that its success made, and lets go of the run.

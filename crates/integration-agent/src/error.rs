@@ -31,6 +31,14 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// What happened to a run can't be written down.
+    #[error("run {run} can't go on: {reason}")]
+    Broken {
+        /// The run.
+        run: RunId,
+        /// Why.
+        reason: String,
+    },
     /// A run can't be taken by this process.
     #[error("run {run} can't be held in the folder of its logs")]
     Hold {
@@ -59,9 +67,11 @@ impl Error {
             {
                 ErrorCode::ResourceExhausted
             }
-            Self::Decide { .. } | Self::Log { .. } | Self::Hold { .. } | Self::Json(_) => {
-                ErrorCode::Internal
-            }
+            Self::Broken { .. }
+            | Self::Decide { .. }
+            | Self::Log { .. }
+            | Self::Hold { .. }
+            | Self::Json(_) => ErrorCode::Internal,
         }
     }
 }

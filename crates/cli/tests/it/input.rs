@@ -360,7 +360,8 @@ fn a_full_disk_is_told_and_all_works_when_there_is_room_again() {
     };
     let folder = disk.0.join("data");
     let run = |gate: &str| {
-        world.sandgate(&["run", "--gate", gate, "--data-dir", folder.to_str().unwrap()])
+        let arguments = ["run", "--gate", gate, "--data-dir", folder.to_str().unwrap()];
+        world.start(world.command(arguments)).wait_within(std::time::Duration::from_secs(60))
     };
     // Full from the start.
     disk.fill(0);

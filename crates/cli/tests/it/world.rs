@@ -245,6 +245,19 @@ impl Started {
         std::fs::read_to_string(&self.stderr).unwrap()
     }
 
+    /// Waits for its end, which must come within this time.
+    pub fn wait_within(mut self, patience: Duration) -> Ended {
+        let end = Instant::now() + patience;
+        while self.child.try_wait().unwrap().is_none() {
+            if Instant::now() > end {
+                self.signal(rustix::process::Signal::KILL);
+                panic!("it did not end: {}", self.stderr());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        self.wait()
+    }
+
     /// Waits for its end.
     pub fn wait(mut self) -> Ended {
         let status = self.child.wait().unwrap();

@@ -89,8 +89,14 @@ impl Agent {
                 continue;
             };
             let Ok(active) = self.active(run) else { continue };
-            if let Some(assignment) = self.take(&active, step, owner).await? {
-                return Ok(assignment);
+            match self.take(&active, step, owner).await {
+                Ok(Some(assignment)) => return Ok(assignment),
+                Ok(None) => {}
+                Err(error) => {
+                    // The step is out of the queue, and nobody would put it back.
+                    self.give_up(run, &format!("a step could not be claimed: {error}"));
+                    return Err(error);
+                }
             }
         }
     }
