@@ -94,8 +94,8 @@ impl Report {
         let setting = |name: &str| name.split('_').next().unwrap_or_default().to_owned();
         let mut held: Vec<String> = Vec::new();
         for limit in &self.limits {
-            let name = setting(&limit.name);
-            let parts = self.limits.iter().filter(|other| setting(&other.name) == name);
+            let name = setting(limit.name);
+            let parts = self.limits.iter().filter(|other| setting(other.name) == name);
             if !held.contains(&name) && parts.into_iter().all(|part| part.held) {
                 held.push(name);
             }
