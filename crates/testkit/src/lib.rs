@@ -2,6 +2,7 @@
 
 mod clock;
 mod ids;
+pub mod queries;
 
 pub use clock::MockClock;
 pub use ids::CountingIds;

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use sandgate_testkit::queries;
+
 use crate::world::{Ended, World, gate, skip};
 
 const GOOD: &str = "version: 1\ngates: { unit: { run: 'true' } }\n";
@@ -200,11 +202,11 @@ fn a_database_of_a_newer_version_is_left_alone() {
     let world = good();
     assert_eq!(world.sandgate(&["run"]).code, 0);
     world.sql("UPDATE schema_versions SET version = version + 50, min_reader_version = 51");
-    let before = world.sql("SELECT * FROM runs");
+    let before = world.sql(queries::WHOLE_RUNS);
     for arguments in [&["run"][..], &["logs", "unit"], &["snapshot", "list"], &["debug", "unit"]] {
         refused(&world.sandgate(arguments), 1, &["state.db", "update sandgate", "--data-dir"]);
     }
-    assert_eq!(world.sql("SELECT * FROM runs"), before);
+    assert_eq!(world.sql(queries::WHOLE_RUNS), before);
 }
 
 #[test]
