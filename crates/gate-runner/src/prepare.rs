@@ -204,7 +204,7 @@ fn unreachable_keep<T>() -> Result<T, sandgate_node::Error> {
     Err(sandgate_node::Error::Interrupted)
 }
 
-/// Whose turn it is to build; a layer whose files are gone is forgotten first.
+/// Whose turn it is to build; a layer whose files are gone or damaged is given up first.
 pub(crate) async fn turn(
     node: &Node,
     snapshots: &SnapshotService,
@@ -214,13 +214,18 @@ pub(crate) async fn turn(
         let turn = snapshots.take_turn(wanted).await?;
         let LayerTurn::Ready(layer) = turn else { return Ok(turn) };
         let store = Arc::clone(node.layers());
-        if sandgate_node::blocking(move || store.get(layer)).await?.is_some() {
-            return Ok(turn);
+        match sandgate_node::blocking(move || store.get_whole(layer)).await {
+            Ok(Some(_)) => return Ok(turn),
+            Ok(None) => {
+                tracing::info!(layer.id = %layer, "a layer is not here any more; it is built again");
+            }
+            Err(error @ sandgate_node::Error::Corrupt { .. }) => {
+                tracing::warn!(layer.id = %layer, %error, "a layer is built again");
+            }
+            Err(error) => return Err(error.into()),
         }
-        tracing::warn!(layer.id = %layer, "the files of a layer are gone; it is built again");
-        if !snapshots.forget_layer(layer).await? {
-            return Err(sandgate_node::Error::LayerMissing(layer).into());
-        }
+        // False if somebody else has given it up since; asking again tells.
+        snapshots.give_up_layer(layer).await?;
     }
 }
 

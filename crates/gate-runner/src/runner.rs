@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use sandgate_domain::{Clock, GateResult, RunId};
 use sandgate_engine::run::Outcome;
@@ -14,6 +15,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::error::Error;
 use crate::prepare::{Checkout, Prepared, prepare};
+
+/// How long to wait after the database refused.
+const BACKOFF: Duration = Duration::from_secs(1);
 
 /// What a runner works with.
 #[derive(Clone)]
@@ -99,14 +103,30 @@ impl Runner {
                 () = stop.cancelled() => return,
                 claimed = self.parts.agent.claim(&self.parts.owner, only) => claimed,
             };
-            let outcome = match claimed {
-                Ok(assignment) => self.perform(&assignment).await,
-                Err(error) => Err(error.into()),
+            let assignment = match claimed {
+                Ok(assignment) => assignment,
+                Err(error) => {
+                    self.not_claimed(only, error).await;
+                    continue;
+                }
             };
-            if let Err(error) = outcome {
-                tracing::error!(error = error.chain(), "a step could not be reported");
+            let run = assignment.run.id;
+            if let Err(error) = self.perform(&assignment).await {
+                let reason = format!("a step could not be reported: {}", error.chain());
+                tracing::error!(reason, "a run is given up");
+                self.parts.agent.give_up(run, &reason);
             }
         }
+    }
+
+    /// The database refuses. A run that only this process can go on with is given up; everything else waits for better times.
+    async fn not_claimed(&self, only: Option<RunId>, error: sandgate_integration_agent::Error) {
+        let error = Error::from(error).chain();
+        tracing::error!(error, "a step could not be claimed");
+        if let Some(run) = only {
+            self.parts.agent.give_up(run, &format!("a step could not be claimed: {error}"));
+        }
+        tokio::time::sleep(BACKOFF).await;
     }
 
     /// Executes one step; what goes wrong on our side is an outcome, too.

@@ -9,7 +9,7 @@ use sandgate_engine::output;
 use sandgate_engine::run::Outcome;
 use sandgate_integration_agent::{Agent, Assignment, LogSink, Stream};
 use sandgate_node::{Live, RunFiles, Shell};
-use sandgate_sandbox::{Command, ExitStatus, Process};
+use sandgate_sandbox::{Command, ExitStatus, Limit, Process};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio_util::sync::CancellationToken;
 
@@ -147,12 +147,27 @@ async fn watch(
 }
 
 fn judge_end(status: ExitStatus, live: &Live) -> Outcome {
-    let broken =
-        || live.broken_limit().map(|limit| Outcome::LimitBroken { limit: limit.to_string() });
+    let limit = match status {
+        ExitStatus::Exited(0) => None,
+        ExitStatus::Exited(_) | ExitStatus::Signaled(_) => {
+            live.broken_limit().or_else(|| file_limit(status))
+        }
+    };
+    match (limit, status) {
+        (Some(limit), _) => Outcome::LimitBroken { limit: limit.to_string() },
+        (None, ExitStatus::Exited(code)) => Outcome::Exited(code),
+        (None, ExitStatus::Signaled(signal)) => Outcome::Signaled(signal),
+    }
+}
+
+/// A single file that would outgrow the whole disk is stopped by the kernel before the disk is looked at: the writer gets
+/// SIGXFSZ, and a shell tells of it as 128 + 25.
+fn file_limit(status: ExitStatus) -> Option<Limit> {
+    const SIGXFSZ: i32 = 25;
     match status {
-        ExitStatus::Exited(0) => Outcome::Exited(0),
-        ExitStatus::Exited(code) => broken().unwrap_or(Outcome::Exited(code)),
-        ExitStatus::Signaled(signal) => broken().unwrap_or(Outcome::Signaled(signal)),
+        ExitStatus::Signaled(signal) if signal == SIGXFSZ => Some(Limit::DiskBytes),
+        ExitStatus::Exited(code) if code == 128 + SIGXFSZ => Some(Limit::DiskBytes),
+        ExitStatus::Exited(_) | ExitStatus::Signaled(_) => None,
     }
 }
 
@@ -176,6 +191,24 @@ async fn pump(
                 log.note(&format!("output could not be read: {error}")).await;
                 return;
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_over_the_disk_limit_is_told_from_other_ends() {
+        for (status, limit) in [
+            (ExitStatus::Signaled(25), Some(Limit::DiskBytes)),
+            (ExitStatus::Exited(153), Some(Limit::DiskBytes)),
+            (ExitStatus::Exited(25), None),
+            (ExitStatus::Signaled(9), None),
+            (ExitStatus::Exited(0), None),
+        ] {
+            assert_eq!(file_limit(status), limit, "{status:?}");
         }
     }
 }

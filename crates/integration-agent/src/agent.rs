@@ -101,6 +101,8 @@ struct Inner {
 struct Watched {
     progress: broadcast::Sender<Progress>,
     verdict: watch::Sender<Option<GateResult>>,
+    /// Why it can't go on here, once that is so.
+    broken: watch::Sender<Option<String>>,
 }
 
 impl Agent {
@@ -252,8 +254,26 @@ impl Agent {
         if let Some(result) = self.run(run).await?.0.state.result() {
             return Ok(result);
         }
-        let known = verdict.wait_for(Option::is_some).await.map_err(|_| Error::NoRun(run))?;
-        (*known).ok_or(Error::NoRun(run))
+        let mut broken = self.inner.watched(run).broken.subscribe();
+        tokio::select! {
+            known = verdict.wait_for(Option::is_some) => {
+                let known = known.map_err(|_| Error::NoRun(run))?;
+                (*known).ok_or(Error::NoRun(run))
+            }
+            reason = broken.wait_for(Option::is_some) => {
+                let reason = reason.map_err(|_| Error::NoRun(run))?.clone();
+                Err(Error::Broken { run, reason: reason.unwrap_or_default() })
+            }
+        }
+    }
+
+    /// What happened to a run can't be written down, so it can't go on here. Whoever waits for its verdict is told; the next
+    /// start ends it, or goes on with it.
+    pub fn give_up(&self, run: RunId, reason: &str) {
+        let watched = lock(&self.inner.watched).get(&run).cloned();
+        if let Some(watched) = watched {
+            watched.broken.send_replace(Some(reason.to_owned()));
+        }
     }
 
     /// Writes the snapshot of a success down.
@@ -286,6 +306,7 @@ impl Inner {
         let made = watched.entry(run).or_insert_with(|| Watched {
             progress: broadcast::channel(WATCHER_BUFFER).0,
             verdict: watch::channel(None).0,
+            broken: watch::channel(None).0,
         });
         made.clone()
     }

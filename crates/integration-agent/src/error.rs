@@ -60,6 +60,14 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// What happened to a run can't be written down.
+    #[error("run {run} can't go on: {reason}")]
+    Broken {
+        /// The run.
+        run: RunId,
+        /// Why.
+        reason: String,
+    },
     /// A value could not be written or read as JSON.
     #[error("the plan or progress of a run can't be written or read")]
     Json(#[from] serde_json::Error),
@@ -83,9 +91,11 @@ impl Error {
             Self::Log { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 ErrorCode::ResourceExhausted
             }
-            Self::Decide { .. } | Self::Log { .. } | Self::Json(_) | Self::Event(_) => {
-                ErrorCode::Internal
-            }
+            Self::Broken { .. }
+            | Self::Decide { .. }
+            | Self::Log { .. }
+            | Self::Json(_)
+            | Self::Event(_) => ErrorCode::Internal,
         }
     }
 

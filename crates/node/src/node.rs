@@ -178,7 +178,7 @@ impl Inner {
     ) -> Result<(Vec<PathBuf>, crate::layers::Scratch, PathBuf), Error> {
         let mut lower = vec![self.base.skeleton.clone()];
         for id in &request.layers {
-            let layer = self.layers.get(*id)?.ok_or(Error::LayerMissing(*id))?;
+            let layer = self.layers.get_whole(*id)?.ok_or(Error::LayerMissing(*id))?;
             lower.push(layer.path);
         }
         let run_folder = self.runs.join(request.id.to_string());

@@ -81,13 +81,26 @@ impl Report {
     /// The part that every run shows.
     pub fn summary(&self) -> IsolationSummary {
         let namespaces = self.usable();
-        let held = self.limits.iter().filter(|limit| limit.held);
         IsolationSummary {
             namespaces,
-            limits: held.map(|limit| limit.name.to_owned()).collect(),
+            limits: self.held_limits(),
             network: self.network.held,
             level: if namespaces { IsolationLevel::Namespaces } else { IsolationLevel::Process },
         }
+    }
+
+    /// The names that users know: what one setting decides is held when all of its parts are.
+    fn held_limits(&self) -> Vec<String> {
+        let setting = |name: &str| name.split('_').next().unwrap_or_default().to_owned();
+        let mut held: Vec<String> = Vec::new();
+        for limit in &self.limits {
+            let name = setting(limit.name);
+            let parts = self.limits.iter().filter(|other| setting(other.name) == name);
+            if !held.contains(&name) && parts.into_iter().all(|part| part.held) {
+                held.push(name);
+            }
+        }
+        held
     }
 
     /// The first thing that prevents sandboxes.

@@ -134,7 +134,16 @@ impl SnapshotService {
         Ok(released)
     }
 
-    /// A ready layer turned out to be missing or damaged: its key becomes free, so that it is built again.
+    /// A ready layer turned out to be missing or damaged: its key becomes free, so that it is built again. Snapshots that
+    /// stand on it are not given other files in its place.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn give_up_layer(&self, layer: LayerId) -> Result<bool, Error> {
+        Ok(self.store.layers(&self.tenant).give_up_key(layer).await?)
+    }
+
+    /// Takes a layer out of the books, unless something stands on it; its files may be removed then.
     ///
     /// # Errors
     /// If the database refuses.

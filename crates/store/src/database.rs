@@ -45,7 +45,8 @@ impl Database {
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .idle_timeout(None)
             .max_lifetime(None)
-            .test_before_acquire(false)
+            // The rollback of a transaction that failed is only queued; this waits for it, or the next one could not begin.
+            .test_before_acquire(true)
             .connect_with(options.clone())
             .await
             .map_err(|source| opening(path, source))?;

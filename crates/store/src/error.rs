@@ -8,7 +8,9 @@ use sandgate_domain::ErrorCode;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file could not be opened or made.
-    #[error("can't open the database {path}; check that the folder exists and is writable")]
+    #[error(
+        "can't open the database {path}; check that the folder is writable, or name another one with --data-dir"
+    )]
     Open {
         /// The file.
         path: PathBuf,
@@ -147,6 +149,8 @@ impl Error {
     /// What kind of failure it is.
     pub fn code(&self) -> ErrorCode {
         match self {
+            // The file itself is refused: nothing that waiting would cure.
+            Self::Open { source: sqlx::Error::Io(_), .. } => ErrorCode::Internal,
             Self::Open { .. } | Self::Busy { .. } => ErrorCode::Unavailable,
             Self::Newer { .. } | Self::Setting { .. } => ErrorCode::Unsupported,
             Self::DiskFull { .. } => ErrorCode::ResourceExhausted,

@@ -123,6 +123,24 @@ impl Layers {
         transaction.commit().await.map_err(while_doing(DOING))?;
         Ok(changed.rows_affected() > 0)
     }
+
+    /// Gives the key of a ready layer free, so that it is built anew under another id: its files are lost or damaged. What
+    /// stands on it keeps standing on it. False if it had no key, or is not ready.
+    pub async fn give_up_key(&self, id: LayerId) -> Result<bool, Error> {
+        const DOING: &str = "giving up the key of a layer";
+        let mut transaction = self.session.write(DOING).await?;
+        let changed = sqlx::query(
+            "UPDATE layers SET layer_key = NULL WHERE tenant_id = $1 AND id = $2 \
+             AND state = 'ready' AND layer_key IS NOT NULL",
+        )
+        .bind(self.tenant.as_str())
+        .bind(id.to_string())
+        .execute(&mut *transaction)
+        .await
+        .map_err(while_doing(DOING))?;
+        transaction.commit().await.map_err(while_doing(DOING))?;
+        Ok(changed.rows_affected() > 0)
+    }
 }
 
 /// Refuses a stack of which a layer is gone, so that a reference and a removal can't cross.

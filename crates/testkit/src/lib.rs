@@ -2,6 +2,7 @@
 
 mod clock;
 mod ids;
+pub mod queries;
 mod skip;
 
 pub use clock::MockClock;

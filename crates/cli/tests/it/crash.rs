@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
+use sandgate_testkit::queries;
+
 use crate::world::{Started, World, gate, until};
 
 const CONFIG: &str = "version: 1
@@ -121,23 +123,21 @@ fn nothing_outlives_a_killed_run_and_the_next_start_ends_it() {
     let (ended, next) = world.run(&[]);
     assert_eq!(ended.code, 0, "{}", ended.stderr);
     world.assert_clean();
-    let runs =
-        world.sql("SELECT id, state || ' ' || coalesce(result, '-') FROM runs ORDER BY created_at");
+    let runs = world.sql(queries::RUNS);
     assert_eq!(runs.len(), 2, "{runs:?}");
     assert_eq!(runs[0][1], "ended cancellation");
     assert_eq!(runs[1][0], next["id"].as_str().unwrap());
-    let steps = world.sql(&format!(
-        "SELECT name, state, result, reason FROM steps WHERE run_id = '{}' ORDER BY name",
-        runs[0][0]
-    ));
+    let mut steps = world.sql(queries::STEPS);
+    steps.retain(|step| step[0] == runs[0][0]);
+    assert_eq!(steps.len(), 3, "{steps:?}");
     for step in &steps {
-        assert_eq!(step[1], "ended", "{steps:?}");
-        if step[0] != "quick" {
-            assert_eq!(step[2], "cancellation", "{steps:?}");
-            assert!(step[3].contains("process"), "{steps:?}");
+        assert_eq!(step[2], "ended", "{steps:?}");
+        if step[1] != "quick" {
+            assert_eq!(step[3], "cancellation", "{steps:?}");
+            assert!(step[4].contains("process"), "{steps:?}");
         }
     }
-    assert!(world.sql("SELECT id FROM live_sandboxes").is_empty());
+    assert!(world.sql(queries::LIVE_SANDBOXES).is_empty());
     // What it wrote until then can be read.
     let log = world.sandgate(&["logs", "slow", "--run", &runs[0][0]]);
     assert_eq!(log.stdout, "begun\n", "{}", log.stderr);
@@ -156,7 +156,7 @@ fn a_run_that_is_under_way_is_left_alone_by_other_starts() {
     let ended = other.finish(command);
     assert_eq!(ended.code, 0, "{}", ended.stderr);
     assert!(has_process(&world, "sleep 301"));
-    let states = world.sql("SELECT state FROM runs ORDER BY created_at");
+    let states = world.sql(queries::RUN_STATES);
     assert_eq!(states, [["running"], ["ended"]]);
     started.signal(Signal::INT);
     assert_eq!(started.wait().code, 130);

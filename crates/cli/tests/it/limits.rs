@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::world::{Ended, World, gate, skip, until};
+use crate::world::{Ended, World, gate, skip, until_within};
 
 /// Runs one gate named `hostile` beside one named `neighbour`, and checks that the neighbour did not notice.
 struct Story {
@@ -66,7 +66,8 @@ fn holds(test: &str, limit: &str) -> bool {
     let world =
         World::with_files(&[(".sandgate.yaml", "version: 1\ngates: { a: { run: 'true' } }\n")]);
     let (_, run) = world.run(&[]);
-    let held = run["isolation"]["limits"].as_array().unwrap().iter().any(|held| held == limit);
+    let limits = run["isolation"]["limits"].as_array().unwrap();
+    let held = limits.iter().any(|held| held == limit);
     if !held {
         skip(test, &format!("the {limit} limit is not held here; `sandgate doctor` tells why"));
     }
@@ -183,8 +184,8 @@ fn a_command_that_eats_inodes() {
     if !holds("a_command_that_eats_inodes", "disk") {
         return;
     }
-    let script = "python3 -c 'import os\nfor folder in range(3000):\n    os.mkdir(str(folder))\n    for number in range(1000):\n        os.close(os.open(f\"{folder}/{number}\", os.O_CREAT | os.O_WRONLY))'";
-    let story = Story::tell("timeout: 3m\n    resources: { disk: 10Mi }", script);
+    let script = "python3 -c 'import os\nfor folder in range(9000):\n    os.mkdir(str(folder))\n    for number in range(30):\n        os.close(os.open(f\"{folder}/{number}\", os.O_CREAT | os.O_WRONLY))'";
+    let story = Story::tell("timeout: 3m\n    resources: { disk: 16Mi }", script);
     let hostile = story.hostile();
     assert_eq!(hostile["result"], "failure", "{hostile}");
     let reason = hostile["reason"].as_str().unwrap();
@@ -248,7 +249,7 @@ fn highest_memory(world: &World) -> (Ended, u64) {
     let started = world.start(world.command(["run", "--output", "json"]));
     let path = format!("/proc/{}/status", started.pid());
     let mut highest = 0;
-    until("the run to end", || {
+    until_within(Duration::from_secs(300), "the run to end", || {
         let status = std::fs::read_to_string(&path).unwrap_or_default();
         let line = status.lines().find(|line| line.starts_with("VmHWM:"));
         let now = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok()).unwrap_or(0);
@@ -281,4 +282,15 @@ fn a_line_without_an_end_is_bounded() {
     assert!(highest > 0 && highest < FLAT_KIBIBYTES, "{highest} KiB");
     assert!(ended.stderr.len() < 10_000, "{}", ended.stderr.len());
     world.assert_clean();
+}
+
+#[test]
+fn the_limits_of_a_run_have_the_names_of_their_settings() {
+    let world =
+        World::with_files(&[(".sandgate.yaml", "version: 1\ngates: { a: { run: 'true' } }\n")]);
+    let (_, run) = world.run(&[]);
+    for limit in run["isolation"]["limits"].as_array().unwrap() {
+        let known = ["memory", "pids", "cpu", "disk", "output"];
+        assert!(known.contains(&limit.as_str().unwrap()), "{run}");
+    }
 }

@@ -1,7 +1,6 @@
 //! The binary as its users meet it, and the invariants of the workspace.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-#![expect(clippy::unwrap_used, reason = "a step of a test that fails ends the test")]
 
 mod architecture;
 mod asking;

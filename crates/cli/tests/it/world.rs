@@ -220,6 +220,15 @@ impl World {
     }
 }
 
+/// How a command that was waited for ended.
+pub fn ended(output: std::process::Output) -> Ended {
+    Ended {
+        code: output.status.code().unwrap_or(-1),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
 /// The gate of that name in the document of a run.
 pub fn gate<'a>(run: &'a Value, name: &str) -> &'a Value {
     let gates = run["gates"].as_array().unwrap();
@@ -245,6 +254,19 @@ impl Started {
         std::fs::read_to_string(&self.stderr).unwrap()
     }
 
+    /// Waits for its end, which must come within this time.
+    pub fn wait_within(mut self, patience: Duration) -> Ended {
+        let end = Instant::now() + patience;
+        while self.child.try_wait().unwrap().is_none() {
+            if Instant::now() > end {
+                self.signal(rustix::process::Signal::KILL);
+                panic!("it did not end: {}", self.stderr());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        self.wait()
+    }
+
     /// Waits for its end.
     pub fn wait(mut self) -> Ended {
         let status = self.child.wait().unwrap();
@@ -258,8 +280,13 @@ impl Started {
 }
 
 /// Waits for a condition.
-pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let end = Instant::now() + PATIENCE;
+pub fn until(what: &str, condition: impl FnMut() -> bool) {
+    until_within(PATIENCE, what, condition);
+}
+
+/// Waits for a condition for as long as this.
+pub fn until_within(patience: Duration, what: &str, mut condition: impl FnMut() -> bool) {
+    let end = Instant::now() + patience;
     while !condition() {
         assert!(Instant::now() < end, "waited too long for {what}");
         std::thread::sleep(Duration::from_millis(20));

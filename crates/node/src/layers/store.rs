@@ -1,10 +1,12 @@
 //! The folder itself: opening, looking up, writable layers, deletion.
 
+use std::collections::HashSet;
 use std::ffi::CString;
 use std::fs::{self, File};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use rustix::io::Errno;
@@ -67,6 +69,8 @@ pub struct LayerStore {
     scratch: File,
     pub(super) lock: File,
     boot: String,
+    /// Layers whose files have been looked at.
+    whole: Mutex<HashSet<LayerId>>,
 }
 
 impl LayerStore {
@@ -99,6 +103,7 @@ impl LayerStore {
             scratch: open("scratch")?,
             lock,
             boot: boot_id()?,
+            whole: Mutex::default(),
         })
     }
 
@@ -181,6 +186,30 @@ impl LayerStore {
             Record { unsynced_boot: None, ..record }.replace(&folder)?;
         }
         Ok(())
+    }
+
+    /// As [`LayerStore::get`], and with a look at each of its files when this store is asked for the first time: a layer
+    /// whose files are fewer, more, or of other sizes than when it was sealed is an error. Contents are not read; see
+    /// [`LayerStore::verify`] for that.
+    pub fn get_whole(&self, id: LayerId) -> Result<Option<Layer>, Error> {
+        let Some(layer) = self.get(id)? else { return Ok(None) };
+        if self.whole().contains(&id) {
+            return Ok(Some(layer));
+        }
+        let found = measure(open_folder(&layer.path)?, Tree::Still)?;
+        if (found.files, found.bytes) != (layer.files, layer.bytes) {
+            let what = format!(
+                "it holds {} files with {} bytes, and was sealed with {} files and {} bytes",
+                found.files, found.bytes, layer.files, layer.bytes
+            );
+            return Err(Error::Corrupt { layer: id, what });
+        }
+        self.whole().insert(id);
+        Ok(Some(layer))
+    }
+
+    fn whole(&self) -> MutexGuard<'_, HashSet<LayerId>> {
+        self.whole.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Removes a layer. Removing it twice is no error.

@@ -35,7 +35,7 @@ pub(super) fn write(
     for folder in [".git/objects/pack", ".git/objects/info", ".git/refs/heads", ".git/refs/tags"] {
         writer.directory(folder.as_bytes())?;
     }
-    write_pack(repository, &tips, &history, &workspace.join(".git/objects/pack"), writer)?;
+    write_pack(repository, &tips, &history, &workspace.join(".git/objects"), writer)?;
 
     let head = format!("{}\n", tree.commit());
     let mut put = |name: &str, text: &[u8]| {
@@ -97,7 +97,7 @@ fn write_pack(
     repository: &Repository,
     tips: &[&Sha],
     history: &History,
-    folder: &Path,
+    objects: &Path,
     writer: &mut TreeWriter,
 ) -> Result<(), Error> {
     let mut request = String::new();
@@ -111,11 +111,13 @@ fn write_pack(
     repository
         .git("pack-objects")
         .args(["--revs", "--quiet", "--delta-base-offset", "--window=0", "--threads=1"])
-        .args([folder.join("pack")])
+        .args([objects.join("pack/pack")])
+        .objects(objects, &repository.objects())
         .deadline(LONG_DEADLINE)
         .read(request.as_bytes(), SHORT_ANSWER)?;
-    for entry in fs::read_dir(folder).map_err(Error::io("list", folder))? {
-        let name = entry.map_err(Error::io("list", folder))?.file_name();
+    let folder = objects.join("pack");
+    for entry in fs::read_dir(&folder).map_err(Error::io("list", &folder))? {
+        let name = entry.map_err(Error::io("list", &folder))?.file_name();
         let path = [b".git/objects/pack/", name.as_bytes()].concat();
         writer.take_over(&path, 0o444, GIT_TIME)?;
     }

@@ -9,6 +9,7 @@
 use std::ffi::{OsStr, OsString};
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -104,6 +105,20 @@ const SETTINGS: [&str; 16] = [
     "maintenance.auto=false",
 ];
 
+/// A path as git reads it in a list that colons divide.
+fn quoted(path: &Path) -> OsString {
+    let mut quoted = vec![b'"'];
+    for byte in path.as_os_str().as_bytes() {
+        match byte {
+            b'"' | b'\\' => quoted.extend([b'\\', *byte]),
+            b'\n' => quoted.extend(b"\\n"),
+            other => quoted.push(*other),
+        }
+    }
+    quoted.push(b'"');
+    OsString::from_vec(quoted)
+}
+
 /// A git command that has not started.
 pub(super) struct GitCommand {
     command: Command,
@@ -125,6 +140,15 @@ impl GitCommand {
 
     pub(super) fn work_tree(mut self, folder: &Path) -> Self {
         self.command.env("GIT_WORK_TREE", folder).current_dir(folder);
+        self
+    }
+
+    /// Writes objects below `objects`, and finds those of the repository in `alternate`. Without it a pack begins as a temporary
+    /// file in the repository, which need not be writable, nor on the file system that the pack is for.
+    pub(super) fn objects(mut self, objects: &Path, alternate: &Path) -> Self {
+        self.command
+            .env("GIT_OBJECT_DIRECTORY", objects)
+            .env("GIT_ALTERNATE_OBJECT_DIRECTORIES", quoted(alternate));
         self
     }
 

@@ -109,6 +109,11 @@ impl Repository {
         &self.git_dir
     }
 
+    /// The folder of its objects.
+    pub(super) fn objects(&self) -> PathBuf {
+        self.common_dir().join("objects")
+    }
+
     pub(super) fn git(&self, subcommand: &'static str) -> GitCommand {
         self.git.command(&self.git_dir, subcommand)
     }

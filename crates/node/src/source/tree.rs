@@ -204,8 +204,6 @@ impl Repository {
 
     /// The files that are pointers of git LFS; only asked for where the attributes speak of LFS.
     fn lfs_pointers(&self, tree: &Tree) -> Result<Vec<UnsupportedEntry>, Error> {
-        let is_attributes =
-            |path: &[u8]| path == b".gitattributes" || path.ends_with(b"/.gitattributes");
         let attributes: Vec<&Sha> = tree
             .files
             .iter()
@@ -220,8 +218,7 @@ impl Repository {
             }
             Ok(())
         })?;
-        let mentions_lfs = |text: &Vec<u8>| text.windows(10).any(|part| part == b"filter=lfs");
-        if !texts.iter().any(mentions_lfs) {
+        if !texts.iter().any(|text| mentions_lfs(text)) {
             return Ok(Vec::new());
         }
         let (paths, shas): (Vec<_>, Vec<_>) = tree
@@ -232,7 +229,7 @@ impl Repository {
             .unzip();
         let mut pointers = Vec::new();
         read_blobs(self, &shas, &mut |index, length, chunk| {
-            if length < 1024 && chunk.starts_with(LFS_HEAD) {
+            if is_lfs_pointer(length, chunk) {
                 pointers.push(UnsupportedEntry::LfsPointer { path: shown(paths[index]) });
             }
             Ok(())
@@ -241,7 +238,22 @@ impl Repository {
     }
 }
 
-pub(super) const LFS_HEAD: &[u8] = b"version https://git-lfs.github.com/spec/v1\n";
+/// Whether a path is a list of attributes.
+pub(super) fn is_attributes(path: &[u8]) -> bool {
+    path == b".gitattributes" || path.ends_with(b"/.gitattributes")
+}
+
+/// Whether a list of attributes gives files to LFS.
+pub(super) fn mentions_lfs(text: &[u8]) -> bool {
+    text.windows(10).any(|part| part == b"filter=lfs")
+}
+
+/// Whether a file of this length that begins so is a pointer of git LFS.
+pub(super) fn is_lfs_pointer(length: u64, beginning: &[u8]) -> bool {
+    length < 1024 && beginning.starts_with(LFS_HEAD)
+}
+
+const LFS_HEAD: &[u8] = b"version https://git-lfs.github.com/spec/v1\n";
 
 impl Tree {
     pub(super) fn add(&mut self, mode: u32, sha: Sha, path: &[u8]) -> Result<(), Error> {

@@ -13,7 +13,10 @@ use super::git::{LONG_ANSWER, LONG_DEADLINE};
 use super::names::check_path;
 use super::repository::{Repository, path_of};
 use super::sha::{BlobHasher, ObjectFormat, Sha};
-use super::tree::{FileKind, MAX_BYTES, Origin, Tree, UnsupportedEntry};
+use super::tree::{
+    FileKind, MAX_BYTES, Origin, Tree, UnsupportedEntry, is_attributes, is_lfs_pointer,
+    mentions_lfs,
+};
 use crate::Error;
 use crate::error::shown;
 
@@ -36,9 +39,10 @@ impl Repository {
         };
         let mut reader = WorkingReader { root, buffer: vec![0; 1 << 17] };
         let mut bytes = 0_u64;
+        let mut lfs = LfsSigns::default();
         for path in self.working_paths(top_level, excludes_file)? {
             if !tree.submodules.contains_key(&path) {
-                bytes += reader.add(&mut tree, &path, head.format())?;
+                bytes += reader.add(&mut tree, &mut lfs, &path, head.format())?;
             }
             if bytes > MAX_BYTES {
                 let what = "the size of the working tree in bytes".to_owned();
@@ -46,6 +50,9 @@ impl Repository {
             }
         }
         tree.origin = Origin::WorkingTree { dirty: tree.files != committed.files };
+        if lfs.mentioned {
+            tree.unsupported.extend(lfs.pointers);
+        }
         tree.unsupported.sort();
         Ok(tree)
     }
@@ -88,6 +95,23 @@ pub(super) struct WorkingReader {
     pub buffer: Vec<u8>,
 }
 
+/// What a tree shows of git LFS.
+#[derive(Default)]
+struct LfsSigns {
+    /// Its attributes speak of it.
+    mentioned: bool,
+    pointers: Vec<UnsupportedEntry>,
+}
+
+impl LfsSigns {
+    fn look(&mut self, path: &[u8], length: u64, chunk: &[u8]) {
+        self.mentioned |= is_attributes(path) && mentions_lfs(chunk);
+        if is_lfs_pointer(length, chunk) {
+            self.pointers.push(UnsupportedEntry::LfsPointer { path: shown(path) });
+        }
+    }
+}
+
 /// What a path is on the disk.
 pub(super) enum Found {
     File(File, Stat),
@@ -99,7 +123,13 @@ pub(super) enum Found {
 
 impl WorkingReader {
     /// Adds the file at `path`, if it is there; returns its size in bytes.
-    fn add(&mut self, tree: &mut Tree, path: &[u8], format: ObjectFormat) -> Result<u64, Error> {
+    fn add(
+        &mut self,
+        tree: &mut Tree,
+        lfs: &mut LfsSigns,
+        path: &[u8],
+        format: ObjectFormat,
+    ) -> Result<u64, Error> {
         if let Some(folder) = path.strip_suffix(b"/") {
             let path = shown(folder);
             tree.unsupported.push(UnsupportedEntry::NestedRepository { path });
@@ -128,9 +158,13 @@ impl WorkingReader {
                 Ok(target.len() as u64)
             }
             Found::File(file, stat) => {
-                let sha = self.hash(&file, &stat, path, format, &mut |_| Ok(()))?;
+                let length = u64::try_from(stat.st_size).unwrap_or(0);
+                let sha = self.hash(&file, &stat, path, format, &mut |chunk| {
+                    lfs.look(path, length, chunk);
+                    Ok(())
+                })?;
                 tree.add(file_kind(&stat).git_mode(), sha, path)?;
-                Ok(u64::try_from(stat.st_size).unwrap_or(0))
+                Ok(length)
             }
         }
     }

@@ -27,7 +27,7 @@ pub fn read(
     repository: &Repository,
     tree: &Tree,
 ) -> Result<Configured, Failure> {
-    let text = match repository.file(tree, FILE_NAME, MAX_FILE_BYTES)? {
+    let text = match repository.file(tree, FILE_NAME, MAX_FILE_BYTES).map_err(refused)? {
         Some(bytes) => String::from_utf8(bytes).map_err(|error| {
             let at = error.utf8_error().valid_up_to();
             let message = format!("{FILE_NAME} is not UTF-8: byte {at} is not");
@@ -66,6 +66,15 @@ pub fn read(
         instead: key.instead,
     });
     Ok(Configured { config: parsed.config, unsupported: unsupported.collect() })
+}
+
+/// A file that is too large is wrong input, not a lack of room here.
+fn refused(error: sandgate_node::Error) -> Failure {
+    if matches!(error, sandgate_node::Error::TooLarge { .. }) {
+        return Failure::from_error(ErrorCode::InvalidArgument, &error)
+            .help("keep large scripts in files of the repository, and call those");
+    }
+    error.into()
 }
 
 fn proposed(context: &Context, repository: &Repository, tree: &Tree) -> Result<String, Failure> {

@@ -1,0 +1,13 @@
+//! Questions to the database, asked behind the back of the program.
+
+/// The id of each run, and its state with its result; the oldest first.
+pub const RUNS: &str =
+    "SELECT id, state || ' ' || coalesce(result, '-') FROM runs ORDER BY created_at";
+/// The state of each run, the oldest first.
+pub const RUN_STATES: &str = "SELECT state FROM runs ORDER BY created_at";
+/// Everything of all runs.
+pub const WHOLE_RUNS: &str = "SELECT * FROM runs";
+/// The run, name, state, result and reason of each step, by name.
+pub const STEPS: &str = "SELECT run_id, name, state, result, reason FROM steps ORDER BY name";
+/// The sandboxes that are written down.
+pub const LIVE_SANDBOXES: &str = "SELECT id FROM live_sandboxes";
