@@ -1,6 +1,6 @@
 # `make` alone prints what there is to do.
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench build
+.PHONY: help test check generate build
 SHELL := /bin/bash
 CARGO ?= cargo
 NEXTEST := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo yes)
@@ -14,9 +14,16 @@ run: build ## the whole system over a sample, two pull requests played; ONCE=1 e
 test: ## run every test suite; installs what the tests need and names what it skips
 	.ci/test
 
-check: ## format, lints, generated files, dependency policy
+check: ## format and lints
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 
+generate: ## write the files that are generated and checked in
+	mkdir -p docs
+	$(CARGO) run --quiet --locked -p sandgate-cli -- schema > docs/sandgate.schema.json
+
 build: ## the optimised binary, target/release/sandgate
 	$(CARGO) build --release --locked -p sandgate-cli
+
+bench: ## measure this machine: a Markdown table; ONLY=<pattern> for a part
+	@ONLY="$(ONLY)" .ci/bench

@@ -26,23 +26,39 @@ pub struct Config {
     pub metrics: Registry,
 }
 
-/// The shared secret of webhooks. Never printed.
+/// The shared secrets of webhooks: the one in use, and those that a rotation has not ended yet. Never printed.
 #[derive(Clone)]
-pub struct WebhookSecret(ring::hmac::Key);
+pub struct WebhookSecret(Vec<ring::hmac::Key>);
 
 impl WebhookSecret {
-    /// The secret, as it was given to the forge.
+    /// One secret, as it was given to the forge.
     ///
     /// # Errors
     /// If it is empty: everybody could sign with it.
     pub fn new(secret: &[u8]) -> Result<Self, Error> {
-        if secret.is_empty() {
-            return Err(Error::WebhookSecret);
-        }
-        Ok(Self(ring::hmac::Key::new(ring::hmac::HMAC_SHA256, secret)))
+        Self::any_of([secret])
     }
 
-    pub(crate) fn key(&self) -> &ring::hmac::Key {
+    /// Several secrets, any of which is good.
+    ///
+    /// # Errors
+    /// If one is empty, or there is none: everybody could sign with it.
+    pub fn any_of<'a>(secrets: impl IntoIterator<Item = &'a [u8]>) -> Result<Self, Error> {
+        let key = |secret: &[u8]| ring::hmac::Key::new(ring::hmac::HMAC_SHA256, secret);
+        let mut keys = Vec::new();
+        for secret in secrets {
+            if secret.is_empty() {
+                return Err(Error::WebhookSecret);
+            }
+            keys.push(key(secret));
+        }
+        if keys.is_empty() {
+            return Err(Error::WebhookSecret);
+        }
+        Ok(Self(keys))
+    }
+
+    pub(crate) fn keys(&self) -> &[ring::hmac::Key] {
         &self.0
     }
 }

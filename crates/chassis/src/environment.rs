@@ -45,6 +45,12 @@ impl Environment {
         self.variables.iter().filter_map(|(name, value)| Some((name.to_str()?, value.to_str()?)))
     }
 
+    /// All variables that are not empty.
+    pub(crate) fn set(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
+        let all = self.variables.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()));
+        all.filter(|(_, value)| !value.is_empty())
+    }
+
     /// The home folder of the user, if there is one.
     pub fn home(&self) -> Option<PathBuf> {
         self.absolute("HOME")

@@ -1,4 +1,4 @@
-//! Log output: lines for people, to standard error.
+//! Log output to standard error: lines for people, or one JSON document a line for machines.
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::FmtSpan;
@@ -27,15 +27,31 @@ impl LogLevel {
     }
 }
 
-/// Starts logging to standard error. A second call in one process changes nothing.
+/// Starts logging lines for people to standard error. A second call in one process changes nothing.
 pub fn start_logging(level: LogLevel, colour: bool) {
-    let started = tracing_subscriber::fmt()
+    let lines = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(level.directive()))
         .with_writer(std::io::stderr)
         .with_ansi(colour)
         .with_target(false)
-        .with_span_events(FmtSpan::NONE)
-        .try_init();
+        .with_span_events(FmtSpan::NONE);
+    note(lines.try_init());
+}
+
+/// Starts logging one JSON document a line to standard error: `timestamp`, `level`, `target`, `message` and the fields of
+/// the event by their dotted names. A second call in one process changes nothing.
+pub fn start_json_logging(level: LogLevel) {
+    let lines = tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_span_list(false)
+        .with_env_filter(EnvFilter::new(level.directive()))
+        .with_writer(std::io::stderr)
+        .with_span_events(FmtSpan::NONE);
+    note(lines.try_init());
+}
+
+fn note<E>(started: Result<(), E>) {
     if started.is_err() {
         tracing::debug!("logging was started already");
     }

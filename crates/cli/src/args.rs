@@ -69,6 +69,10 @@ pub enum Command {
     /// Make repositories known to the server
     #[command(subcommand)]
     Repo(commands::repo::Repo),
+    /// Serve everything in one process: webhooks, pull requests, runs, pages
+    Dev(commands::dev::Dev),
+    /// Show the whole way from webhook to verdict on a sample repository
+    Demo(commands::demo::Demo),
     /// Propose a .sandgate.yaml from what the repository contains
     Init(commands::init::Init),
     /// Tell what this machine can isolate, what is missing and how to get it

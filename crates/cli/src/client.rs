@@ -44,6 +44,11 @@ impl Client {
         Ok(Self { address: found.address, token: found.token, data_dir: found.data_dir })
     }
 
+    /// The server of this process.
+    pub fn of(address: std::net::SocketAddr, token: &str) -> Self {
+        Self { address: Address::from(address), token: token.to_owned(), data_dir: None }
+    }
+
     /// The folder of the server's state, where that is known to be on this machine.
     pub fn data_dir(&self) -> Option<&std::path::Path> {
         self.data_dir.as_deref()

@@ -1,8 +1,8 @@
 //! One file a command.
 
 pub mod debug;
-#[cfg_attr(not(test), expect(dead_code, reason = "played by the composition of all services"))]
 pub mod demo;
+pub mod dev;
 pub mod doctor;
 pub mod init;
 pub mod logs;

@@ -10,6 +10,7 @@ use crate::args::Global;
 use crate::failure::Failure;
 
 /// What every command starts from.
+#[derive(Clone)]
 pub struct Context {
     /// The flags.
     pub global: Global,
@@ -45,6 +46,13 @@ impl Context {
             tenant: TenantId::default(),
             colour,
         })
+    }
+
+    /// The same, with another folder for state unless the user named one.
+    pub fn with_data_dir(&self, folder: &str) -> Self {
+        let mut global = self.global.clone();
+        global.data_dir.get_or_insert_with(|| PathBuf::from(folder));
+        Self { global, ..self.clone() }
     }
 
     /// The user's own list of files that git ignores everywhere, if there is one.

@@ -57,9 +57,14 @@ macro_rules! from_coded_error {
 }
 
 from_coded_error!(
+    sandgate_api::Error,
+    sandgate_bus::Error,
+    sandgate_chassis::Error,
+    sandgate_forge::Error,
     sandgate_gate_runner::Error,
     sandgate_integration_agent::Error,
     sandgate_node::Error,
+    sandgate_pr_automation::Error,
     sandgate_provider_gateway::Error,
     sandgate_sandbox::Error,
     sandgate_snapshot_service::Error,

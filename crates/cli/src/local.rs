@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use sandgate_integration_agent::{Agent, Logs};
-use sandgate_node::{HostEnvironment, Node, NodeConfig};
+use sandgate_gate_runner::{Runner, RunnerParts};
+use sandgate_integration_agent::{Agent, AgentParts, Logs};
+use sandgate_node::{GitProgram, HostEnvironment, Node, NodeConfig};
 use sandgate_provider_gateway::Gateway;
 use sandgate_snapshot_service::SnapshotService;
 use sandgate_store::Store;
+use tokio::sync::Notify;
 
 use crate::context::Context;
 use crate::failure::Failure;
@@ -22,6 +24,8 @@ pub struct Records {
     pub logs: Logs,
     /// Snapshots and layers.
     pub snapshots: SnapshotService,
+    /// Woken when an event waits to be published.
+    pub relay: Arc<Notify>,
 }
 
 /// The parts that make sandboxes.
@@ -47,7 +51,7 @@ impl Records {
             owner()?,
         );
         let logs = Logs::new(folder.join("logs"));
-        Ok(Self { folder, store, logs, snapshots })
+        Ok(Self { folder, store, logs, snapshots, relay: Arc::default() })
     }
 }
 
@@ -63,14 +67,29 @@ impl Machine {
             Arc::clone(&context.ids),
         )?;
         gateway.sweep().await?;
-        let agent = Agent::new(
-            records.store.clone(),
-            context.tenant.clone(),
-            records.logs.clone(),
-            Arc::clone(&context.clock),
-            Arc::clone(&context.ids),
-        );
+        let agent = Agent::new(AgentParts {
+            store: records.store.clone(),
+            tenant: context.tenant.clone(),
+            logs: records.logs.clone(),
+            clock: Arc::clone(&context.clock),
+            ids: Arc::clone(&context.ids),
+            relay: Arc::clone(&records.relay),
+        });
+        records.snapshots.release_builds(is_gone).await?;
+        agent.recover(&gateway.node().report().summary(), is_gone).await?;
         Ok(Self { agent, gateway, owner: owner()? })
+    }
+
+    /// A runner of this process.
+    pub fn runner(&self, context: &Context, records: &Records) -> Result<Runner, Failure> {
+        Ok(Runner::new(RunnerParts {
+            agent: self.agent.clone(),
+            gateway: self.gateway.clone(),
+            snapshots: records.snapshots.clone(),
+            clock: Arc::clone(&context.clock),
+            git: GitProgram::find(&context.environment.path())?,
+            owner: self.owner.clone(),
+        }))
     }
 }
 
@@ -91,5 +110,16 @@ pub async fn open_node(context: &Context, folder: PathBuf) -> Result<Node, Failu
 /// The name of this process in leases: its id, and when it started.
 fn owner() -> Result<String, Failure> {
     let this = sandgate_provider_gateway::this_process()?;
-    Ok(format!("run-{}-{}", this.pid, this.start_ticks))
+    Ok(sandgate_provider_gateway::owner_name(&this))
+}
+
+/// Whether a name in a lease is that of a process that has ended. What can't be told counts as alive.
+fn is_gone(owner: &str) -> bool {
+    match sandgate_provider_gateway::is_owner_gone(owner) {
+        Ok(is_gone) => is_gone,
+        Err(error) => {
+            tracing::warn!(owner, %error, "can't tell whether a process is gone; its lease will");
+            false
+        }
+    }
 }

@@ -11,6 +11,7 @@ mod git;
 mod local;
 mod output;
 mod progress;
+mod server;
 mod text;
 mod view;
 
@@ -56,6 +57,8 @@ async fn dispatch(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Pr(command) => commands::pr::run(&context, command).await,
         Command::Repo(command) => commands::repo::run(&context, command).await,
         Command::Snapshot(command) => commands::snapshot::run(&context, command).await,
+        Command::Dev(command) => commands::dev::run(&context, command).await,
+        Command::Demo(command) => commands::demo::run(&context, command).await,
         Command::Init(command) => commands::init::run(&context, &command),
         Command::Doctor => commands::doctor::run(&context).await,
         Command::Schema => commands::schema::run(&context),

@@ -21,7 +21,8 @@ pub struct RunView {
     isolation: Option<IsolationSummary>,
     duration_ms: Option<u64>,
     unsupported: Vec<UnsupportedKey>,
-    setup: Option<GateView>,
+    /// The setup, if the run has one.
+    pub setup: Option<GateView>,
     /// The gates.
     pub gates: Vec<GateView>,
     /// The snapshot that the success made.

@@ -111,6 +111,10 @@ typed_id!(
 );
 
 typed_id!(
+    /// One pull request.
+    PullRequestId, "pr"
+);
+typed_id!(
     /// One event, as published on the bus.
     EventId, "evt"
 );

@@ -25,6 +25,12 @@ pub struct Run {
     pub dirty: bool,
     /// The plan as JSON text, exactly as the run follows it.
     pub plan: String,
+    /// How far its state machine is, as JSON text: what a process needs to go on with it.
+    pub progress: String,
+    /// The pull request that it belongs to, if any.
+    pub pull_request: Option<String>,
+    /// What asked for it: a second request with the same key finds this run.
+    pub request_key: Option<String>,
     /// Which revision of a pull request it belongs to; a higher one supersedes it.
     pub generation: u32,
     /// How far it is.

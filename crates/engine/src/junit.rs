@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::printable;
 
-mod place;
+pub(crate) mod place;
 
 /// How much of a report is read and kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

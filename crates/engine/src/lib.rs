@@ -8,6 +8,7 @@ pub mod config;
 pub mod init;
 pub mod junit;
 pub mod name;
+pub mod output;
 pub mod plan;
 pub mod run;
 

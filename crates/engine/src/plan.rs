@@ -18,6 +18,8 @@ mod order;
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 /// How often a fault of ours is made up for if the file says nothing.
 const DEFAULT_INFRA_RETRIES: u32 = 2;
+/// How long the files of a failed gate are kept.
+const DEFAULT_DEBUG_KEEP: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// What is known about the change.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -269,7 +271,7 @@ fn resolve(config: &Config, gate: &Gate, filtered: Option<Filtered>) -> PlannedG
         blocking: gate.blocking,
         network: gate.network.or(defaults.network).unwrap_or_default(),
         junit: gate.reports.junit.clone(),
-        debug_keep: gate.debug.keep,
+        debug_keep: Some(gate.debug.keep.unwrap_or(DEFAULT_DEBUG_KEEP)),
         resources: resources(&[&gate.resources, &defaults.resources]),
         env,
         infra_retries: retry(|retry| retry.infra, DEFAULT_INFRA_RETRIES),

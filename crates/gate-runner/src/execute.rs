@@ -1,11 +1,14 @@
 //! One step from claim to result: sandbox, scripts, reports, and what is kept of it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sandgate_domain::{
-    Entry, LayerId, LayerKind, NetworkAccess, Resources, SnapshotId, SnapshotKind,
+    Entry, LayerId, LayerKind, NetworkAccess, Resources, SnapshotId, SnapshotKind, Timestamp,
+    TrustTier,
 };
+use sandgate_engine::GateName;
 use sandgate_engine::config::Network;
 use sandgate_engine::plan::{PlannedGate, PlannedSetup};
 use sandgate_engine::run::Outcome;
@@ -15,6 +18,7 @@ use sandgate_provider_gateway::{Held, SandboxWanted};
 use sandgate_snapshot_service::{LayerTurn, LayerWanted, SnapshotDraft};
 
 use crate::error::Error;
+use crate::findings::Findings;
 use crate::prepare::{self, Prepared};
 use crate::runner::Runner;
 use crate::scripts::{Ran, Scripts};
@@ -30,12 +34,21 @@ struct Work<'a> {
     network: Network,
     resources: Resources,
     timeout: Duration,
+    /// Whether private ranges are reachable too, where there is a network.
+    private_ranges: bool,
+}
+
+/// How a setup ended.
+struct SetupEnded {
+    outcome: Outcome,
+    started_at: Option<Timestamp>,
+    note: Option<String>,
 }
 
 impl Runner {
     /// Executes a claimed step.
     pub(crate) async fn execute(&self, assignment: &Assignment) -> Result<StepReport, Error> {
-        let prepared = self.prepared(assignment.run)?;
+        let prepared = self.prepared(assignment).await?;
         match &assignment.task {
             Task::Setup(setup) => self.execute_setup(assignment, &prepared, setup).await,
             Task::Gate(gate) => self.execute_gate(assignment, &prepared, gate).await,
@@ -51,7 +64,14 @@ impl Runner {
         let node = self.parts.gateway.node();
         let snapshots = &self.parts.snapshots;
         let own = prepared.setup.as_ref().ok_or(Error::NotPrepared)?;
-        let (layer, fence) = match prepare::turn(node, snapshots, &own.wanted).await? {
+        let turn = tokio::select! {
+            turn = prepare::turn(node, snapshots, &own.wanted) => turn?,
+            () = assignment.cancelled.cancelled() => {
+                let reason = "stopped".to_owned();
+                return Ok(self.report(assignment, Outcome::Cancelled { reason }));
+            }
+        };
+        let (layer, fence) = match turn {
             LayerTurn::Ready(_) => {
                 let note = Some("its layer was there already".to_owned());
                 return Ok(StepReport { note, ..self.report(assignment, Outcome::Exited(0)) });
@@ -70,8 +90,8 @@ impl Runner {
             }
             Ok((ran, None)) => {
                 snapshots.abandon_layer(layer, fence).await?;
-                let started_at = ran.started_at;
-                Ok(StepReport { started_at, ..self.report(assignment, ran.outcome) })
+                let (started_at, note) = (ran.started_at, ran.note);
+                Ok(StepReport { started_at, note, ..self.report(assignment, ran.outcome) })
             }
             Err(error) => {
                 snapshots.abandon_layer(layer, fence).await?;
@@ -86,24 +106,30 @@ impl Runner {
         prepared: &Prepared,
         setup: &PlannedSetup,
         layer: LayerId,
-    ) -> Result<(Ran, Option<Layer>), Error> {
+    ) -> Result<(SetupEnded, Option<Layer>), Error> {
         let own = prepared.setup.as_ref().ok_or(Error::NotPrepared)?;
         let inputs = own.inputs_layer(self.parts.gateway.node(), &self.parts.snapshots).await?;
         let work = Work {
             scripts: &setup.run,
             directory: WORKSPACE.to_owned(),
-            environment: assignment.new.plan.environment.env.clone(),
+            environment: assignment.plan.environment.env.clone(),
             network: setup.network,
             resources: setup.resources,
             timeout: setup.timeout,
+            // Registries of companies live there; a setup of strangers does not get to see them.
+            private_ranges: assignment.source.is_none(),
         };
         let (held, ran) = self.run_in_sandbox(assignment, prepared, &work, vec![inputs]).await?;
         if ran.outcome != Outcome::Exited(0) {
+            let findings = Findings::of_output(ran.output);
+            let note = findings.note(&held.live, &ran.outcome, setup.network);
             self.parts.gateway.destroy(held).await?;
-            return Ok((ran, None));
+            let ended = SetupEnded { outcome: ran.outcome, started_at: ran.started_at, note };
+            return Ok((ended, None));
         }
         let sealed = self.parts.gateway.seal(held, layer, SealRule::Setup).await?;
-        Ok((ran, Some(sealed)))
+        let ended = SetupEnded { outcome: ran.outcome, started_at: ran.started_at, note: None };
+        Ok((ended, Some(sealed)))
     }
 
     async fn execute_gate(
@@ -126,17 +152,18 @@ impl Runner {
             network: gate.network,
             resources: gate.resources,
             timeout: gate.timeout,
+            private_ranges: false,
         };
         let (held, ran) = self.run_in_sandbox(assignment, prepared, &work, layers.clone()).await?;
         let ended_at = self.parts.clock.now();
         held.live.kill_processes().await;
-        let findings = self.findings(&held.live, gate).await;
-        let note = findings.note(&held.live, &ran.outcome);
+        let findings = self.findings(&held.live, gate, ran.output).await;
+        let note = findings.note(&held.live, &ran.outcome, gate.network);
         let passed = ran.outcome == Outcome::Exited(0);
         let entry = entry(&work, &held);
         let is_wanted = !assignment.cancelled.is_cancelled();
         let layer = if passed && assignment.keep_files || !passed && is_wanted {
-            Some(self.keep(held).await?)
+            Some(self.keep(held, assignment.tier).await?)
         } else {
             self.parts.gateway.destroy(held).await?;
             None
@@ -173,10 +200,11 @@ impl Runner {
         layers: Vec<LayerId>,
     ) -> Result<(Held, Ran), Error> {
         let wanted = SandboxWanted {
-            run: Some(assignment.run),
+            run: Some(assignment.run.id),
             step: Some(assignment.step),
             layers,
             network: work.network == Network::Full,
+            private_ranges: work.private_ranges,
             limits: work.resources,
             files: RunFiles {
                 scripts: work.scripts.to_vec(),
@@ -204,13 +232,13 @@ impl Runner {
     }
 
     /// Turns what a sandbox wrote into a layer of its own.
-    async fn keep(&self, held: Held) -> Result<Layer, Error> {
+    async fn keep(&self, held: Held, tier: TrustTier) -> Result<Layer, Error> {
         let node = self.parts.gateway.node();
         let snapshots = &self.parts.snapshots;
         let wanted = LayerWanted {
             kind: LayerKind::Gate,
             key: None,
-            tier: sandgate_domain::TrustTier::Member,
+            tier,
             base_fingerprint: node.base().fingerprint.clone(),
         };
         let LayerTurn::Build { layer, fence } = snapshots.take_turn(&wanted).await? else {
@@ -227,6 +255,13 @@ impl Runner {
         Ok(sealed)
     }
 
+    /// A snapshot is for later: what it stands on outlasts a restart of the machine.
+    async fn persist(&self, layers: &[LayerId]) -> Result<(), Error> {
+        let store = Arc::clone(self.parts.gateway.node().layers());
+        let layers = layers.to_vec();
+        Ok(sandgate_node::blocking(move || store.persist(&layers)).await?)
+    }
+
     async fn debug_snapshot(
         &self,
         assignment: &Assignment,
@@ -235,18 +270,63 @@ impl Runner {
         layer: &Layer,
         entry: Entry,
     ) -> Result<SnapshotId, Error> {
+        let layers: Vec<LayerId> = below.iter().copied().chain([layer.id]).collect();
+        let bytes = layer.bytes;
+        self.persist(&layers).await?;
         let draft = SnapshotDraft {
-            repository_key: assignment.new.repository_key.clone(),
-            run: assignment.run,
+            repository_key: assignment.run.repository_key.clone(),
+            run: assignment.run.id,
             gate: Some(gate.name.to_string()),
             kind: SnapshotKind::Debug,
-            layers: below.iter().copied().chain([layer.id]).collect(),
-            bytes: layer.bytes,
+            layers,
+            bytes,
             base_fingerprint: self.parts.gateway.node().base().fingerprint.clone(),
             entry,
             keep: gate.debug_keep,
         };
         Ok(self.parts.snapshots.record(draft).await?)
+    }
+
+    /// The snapshot of what passed: environment, commit, and the files of `approve_from`.
+    pub(crate) async fn approve(&self, assignment: &Assignment) -> Result<(), Error> {
+        let run = assignment.run.id;
+        let gate = assignment.plan.approve_from.as_ref().map(GateName::as_str);
+        let (kept, is_whole) = self.parts.agent.kept(run, gate).await?;
+        if !is_whole {
+            return Ok(());
+        }
+        let prepared = self.prepared(assignment).await?;
+        let mut layers = self.environment(&prepared).await?;
+        layers.push(prepared.source);
+        layers.extend(kept);
+        let node = self.parts.gateway.node();
+        self.persist(&layers).await?;
+        let mut bytes = 0;
+        for layer in &layers {
+            bytes += node.layers().get(*layer)?.map_or(0, |layer| layer.bytes);
+        }
+        let mut environment = node.sandbox_environment();
+        environment.extend(assignment.plan.environment.env.clone());
+        let draft = SnapshotDraft {
+            repository_key: assignment.run.repository_key.clone(),
+            run,
+            gate: None,
+            kind: SnapshotKind::Approved,
+            layers,
+            bytes,
+            base_fingerprint: node.base().fingerprint.clone(),
+            entry: Entry {
+                environment,
+                directory: WORKSPACE.to_owned(),
+                commands: Vec::new(),
+                resources: Resources::default(),
+                network: NetworkAccess::None,
+            },
+            keep: None,
+        };
+        let snapshot = self.parts.snapshots.record(draft).await?;
+        self.parts.agent.approve(run, snapshot).await?;
+        Ok(())
     }
 
     fn report(&self, assignment: &Assignment, outcome: Outcome) -> StepReport {

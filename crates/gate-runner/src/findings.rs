@@ -1,6 +1,8 @@
 //! What the report files of a gate say, and what else a person should know about how it ended.
 
+use sandgate_engine::config::Network;
 use sandgate_engine::junit::{self, Limits, Summary};
+use sandgate_engine::output::{Found, Hint};
 use sandgate_engine::plan::PlannedGate;
 use sandgate_engine::run::Outcome;
 use sandgate_node::{Live, ReadLimits};
@@ -13,36 +15,51 @@ const LIMITS: ReadLimits = ReadLimits { files: 200, bytes: 16 << 20 };
 /// Where the checkout is inside a sandbox.
 const WORKSPACE: &str = "/workspace/";
 
-/// What was found; none if no reports were asked for.
-pub(crate) struct Findings(Option<Summary>);
+/// What report files and output tell.
+pub(crate) struct Findings {
+    /// None if no reports were asked for.
+    reports: Option<Summary>,
+    output: Found,
+}
 
 impl Runner {
     /// Reads the JUnit files that a gate wrote. What can't be read is a warning, never a result.
-    pub(crate) async fn findings(&self, live: &Live, gate: &PlannedGate) -> Findings {
-        if gate.junit.is_empty() {
-            return Findings(None);
-        }
+    pub(crate) async fn findings(
+        &self,
+        live: &Live,
+        gate: &PlannedGate,
+        output: Found,
+    ) -> Findings {
         let folder = gate.dir.as_ref().map(|dir| format!("{dir}/")).unwrap_or_default();
-        let patterns = gate.junit.iter().map(|glob| format!("{folder}{glob}")).collect();
-        let found = match live.read_files(patterns, LIMITS).await {
-            Ok(found) => found,
-            Err(error) => {
-                let warnings = vec![format!("reports could not be read: {error}")];
-                return Findings(Some(Summary { warnings, ..Summary::default() }));
-            }
-        };
-        let parse = |(path, bytes): (String, Vec<u8>)| {
-            let parsed = junit::parse(&bytes, Limits::default());
-            (path, parsed)
-        };
-        let files = found.files.into_iter().map(parse).collect();
-        let mut summary = junit::summarise(files, Limits::default());
-        summary.warnings.extend(found.left_out);
-        for failure in &mut summary.report.failures {
+        let mut findings = Findings::of_output(output);
+        if !gate.junit.is_empty() {
+            let patterns = gate.junit.iter().map(|glob| format!("{folder}{glob}")).collect();
+            findings.reports = Some(read_reports(live, patterns).await);
+        }
+        let reported = findings.reports.iter_mut().flat_map(|summary| &mut summary.report.failures);
+        for failure in reported.chain(&mut findings.output.failures) {
             failure.file = failure.file.take().map(|file| from_root(&folder, &file));
         }
-        Findings(Some(summary))
+        findings
     }
+}
+
+async fn read_reports(live: &Live, patterns: Vec<String>) -> Summary {
+    let found = match live.read_files(patterns, LIMITS).await {
+        Ok(found) => found,
+        Err(error) => {
+            let warnings = vec![format!("reports could not be read: {error}")];
+            return Summary { warnings, ..Summary::default() };
+        }
+    };
+    let parse = |(path, bytes): (String, Vec<u8>)| {
+        let parsed = junit::parse(&bytes, Limits::default());
+        (path, parsed)
+    };
+    let files = found.files.into_iter().map(parse).collect();
+    let mut summary = junit::summarise(files, Limits::default());
+    summary.warnings.extend(found.left_out);
+    summary
 }
 
 /// The path of a file as a tool wrote it, from the root of the repository.
@@ -55,32 +72,77 @@ fn from_root(folder: &str, file: &str) -> String {
 }
 
 impl Findings {
-    /// Counts, failing tests and warnings as JSON.
+    /// What the output alone tells.
+    pub(crate) fn of_output(output: Found) -> Self {
+        Self { reports: None, output }
+    }
+
+    /// Counts, failing tests and warnings as JSON. Report files come first; without tests in them, the output tells.
     pub(crate) fn json(&self) -> Option<String> {
-        let summary = self.0.as_ref()?;
-        let value = json!({
-            "tests": summary.report.tests,
-            "failed": summary.report.failed + summary.report.errors,
-            "skipped": summary.report.skipped,
-            "failures": summary.report.failures,
-            "warnings": summary.warnings,
-        });
+        let warnings = self.reports.as_ref().map(|summary| summary.warnings.as_slice());
+        let warnings = warnings.unwrap_or_default();
+        let report = self.reports.as_ref().map(|summary| &summary.report);
+        let value = match report.filter(|report| report.tests > 0 || !self.output.tells_of_tests())
+        {
+            Some(report) => json!({
+                "source": "files",
+                "tests": report.tests,
+                "failed": report.failed + report.errors,
+                "skipped": report.skipped,
+                "failures": report.failures,
+                "warnings": warnings,
+            }),
+            None if self.output.tells_of_tests() => json!({
+                "source": "output",
+                "tests": self.output.tests,
+                "failed": self.output.failed,
+                "skipped": self.output.skipped,
+                "failures": self.output.failures,
+                "warnings": warnings,
+            }),
+            None => return None,
+        };
         Some(value.to_string())
     }
 
-    /// What a person should know beside the exit status of a gate that did not pass.
-    pub(crate) fn note(&self, live: &Live, outcome: &Outcome) -> Option<String> {
+    /// What a person should know beside the exit status of commands that did not pass.
+    pub(crate) fn note(&self, live: &Live, outcome: &Outcome, network: Network) -> Option<String> {
         if *outcome == Outcome::Exited(0) {
             return None;
         }
-        let report = self.0.as_ref().map(|summary| &summary.report);
-        let counted = report.filter(|report| report.tests > 0).map(|report| {
-            let failed = report.failed + report.errors;
-            format!("{failed} of {} tests failed", report.tests)
-        });
         let incidents = live.incidents().into_iter().take(3).map(|incident| incident.text);
-        let notes: Vec<String> = counted.into_iter().chain(incidents).collect();
+        let hints = self.output.hints.iter().filter_map(|hint| hint_text(*hint, network));
+        let notes: Vec<String> =
+            self.counted().into_iter().chain(incidents).chain(hints.map(str::to_owned)).collect();
         if notes.is_empty() { None } else { Some(notes.join("; ")) }
+    }
+
+    fn counted(&self) -> Option<String> {
+        let report = self.reports.as_ref().map(|summary| &summary.report);
+        let counts = match report.filter(|report| report.tests > 0) {
+            Some(report) => (report.failed + report.errors, Some(report.tests)),
+            None => (self.output.failed, self.output.tests),
+        };
+        match counts {
+            (0, _) => None,
+            (failed, Some(tests)) => Some(format!("{failed} of {tests} tests failed")),
+            (1, None) => Some("1 test failed".to_owned()),
+            (failed, None) => Some(format!("{failed} tests failed")),
+        }
+    }
+}
+
+/// What to do about a trouble that comes from the sandbox. With a network the proxy itself tells what was refused.
+fn hint_text(hint: Hint, network: Network) -> Option<&'static str> {
+    match (hint, network) {
+        (Hint::Unreachable, Network::None) => Some(
+            "its output tells of a host that can't be reached: there is no network here; `network: full` gives one",
+        ),
+        (Hint::Unreachable, Network::Full) => None,
+        (Hint::ReadOnly, Network::None | Network::Full) => Some(
+            "its output tells of a read-only file system: with `image: host` the machine's own tools can't be written; \
+             install below /workspace or $HOME",
+        ),
     }
 }
 

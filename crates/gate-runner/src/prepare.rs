@@ -5,8 +5,9 @@ use std::sync::Arc;
 use sandgate_domain::{LayerContent, LayerId, LayerKind, TrustTier};
 use sandgate_engine::config::Network;
 use sandgate_engine::plan::Plan;
+use sandgate_integration_agent::RunSource;
 use sandgate_node::{
-    BranchName, Inputs, Layer, Node, Repository, SetupFacts, Sha, SourceOptions, Tree,
+    BranchName, GitProgram, Inputs, Layer, Node, Repository, SetupFacts, Sha, SourceOptions, Tree,
 };
 use sandgate_snapshot_service::{LayerTurn, LayerWanted, SnapshotService};
 
@@ -23,6 +24,23 @@ pub struct Checkout {
     pub base: Option<Sha>,
     /// The branch.
     pub branch: Option<BranchName>,
+}
+
+impl Checkout {
+    /// The files of a commit in a repository of this machine.
+    pub(crate) async fn of(git: &GitProgram, source: &RunSource) -> Result<Self, Error> {
+        let git = git.clone();
+        let source = source.clone();
+        let checkout = sandgate_node::blocking(move || {
+            let repository = Repository::open(&git, &source.folder)?;
+            let sha = repository.resolve(&source.sha)?;
+            let tree = repository.commit_tree(&sha)?;
+            let base = source.base.as_deref().map(|base| repository.resolve(base)).transpose()?;
+            let branch = source.branch.and_then(|branch| branch.parse().ok());
+            Ok(Self { repository, tree, base, branch })
+        });
+        Ok(checkout.await?)
+    }
 }
 
 /// The layers that the steps of a run stand on.

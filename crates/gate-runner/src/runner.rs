@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use sandgate_domain::{Clock, RunId};
+use sandgate_domain::{Clock, GateResult, RunId};
 use sandgate_engine::run::Outcome;
 use sandgate_integration_agent::{Agent, Assignment, StepReport};
+use sandgate_node::GitProgram;
 use sandgate_provider_gateway::Gateway;
 use sandgate_snapshot_service::SnapshotService;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +26,8 @@ pub struct RunnerParts {
     pub snapshots: SnapshotService,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
+    /// Reads the repositories of runs.
+    pub git: GitProgram,
     /// The name of this runner.
     pub owner: String,
 }
@@ -61,35 +64,43 @@ impl Runner {
     }
 
     /// Lets go of a run that has ended.
-    pub fn forget(&self, run: RunId) {
+    fn forget(&self, run: RunId) {
         self.prepared.lock().unwrap_or_else(PoisonError::into_inner).remove(&run);
     }
 
-    pub(crate) fn prepared(&self, run: RunId) -> Result<Arc<Prepared>, Error> {
-        let all = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
-        all.get(&run).cloned().ok_or(Error::NotPrepared)
+    /// What was prepared of a run; prepared now, if its files can be read by anybody.
+    pub(crate) async fn prepared(&self, assignment: &Assignment) -> Result<Arc<Prepared>, Error> {
+        let run = assignment.run.id;
+        let known = self.prepared.lock().unwrap_or_else(PoisonError::into_inner).get(&run).cloned();
+        if let Some(prepared) = known {
+            return Ok(prepared);
+        }
+        let source = assignment.source.as_ref().ok_or(Error::NotPrepared)?;
+        let checkout = Checkout::of(&self.parts.git, source).await?;
+        self.prepare(run, checkout, &assignment.plan, assignment.tier).await
     }
 
-    /// Works on up to `slots` steps at a time until `stop` is cancelled, and then waits for those under way.
-    pub async fn serve(&self, slots: usize, stop: CancellationToken) {
+    /// Works on up to `slots` steps at a time, of one run or of all, until `stop` is cancelled; then waits for those under
+    /// way.
+    pub async fn serve(&self, slots: usize, only: Option<RunId>, stop: CancellationToken) {
         let tasks = TaskTracker::new();
         for _ in 0..slots {
             let runner = self.clone();
             let stop = stop.clone();
-            tasks.spawn(async move { runner.work(&stop).await });
+            tasks.spawn(async move { runner.work(only, &stop).await });
         }
         tasks.close();
         tasks.wait().await;
     }
 
-    async fn work(&self, stop: &CancellationToken) {
+    async fn work(&self, only: Option<RunId>, stop: &CancellationToken) {
         loop {
             let claimed = tokio::select! {
                 () = stop.cancelled() => return,
-                claimed = self.parts.agent.claim(&self.parts.owner) => claimed,
+                claimed = self.parts.agent.claim(&self.parts.owner, only) => claimed,
             };
             let outcome = match claimed {
-                Ok(assignment) => self.perform(assignment).await,
+                Ok(assignment) => self.perform(&assignment).await,
                 Err(error) => Err(error.into()),
             };
             if let Err(error) = outcome {
@@ -99,19 +110,38 @@ impl Runner {
     }
 
     /// Executes one step; what goes wrong on our side is an outcome, too.
-    async fn perform(&self, assignment: Assignment) -> Result<(), Error> {
+    async fn perform(&self, assignment: &Assignment) -> Result<(), Error> {
         let executed = tokio::select! {
-            executed = self.execute(&assignment) => executed,
+            executed = self.execute(assignment) => executed,
             () = self.parts.agent.keep(assignment.step, assignment.fence) => Err(Error::NotPrepared),
         };
-        let report = executed.unwrap_or_else(|error| self.our_fault(&assignment, &error));
-        self.parts.agent.complete(assignment, report).await?;
+        let report = executed.unwrap_or_else(|error| self.our_fault(assignment, &error));
+        let verdict = self.parts.agent.complete(assignment, &report).await?;
+        if let Some(result) = verdict {
+            self.close(assignment, result).await?;
+        }
         Ok(())
+    }
+
+    /// A run has its verdict: a success of all gates makes an approved snapshot.
+    async fn close(&self, assignment: &Assignment, result: GateResult) -> Result<(), Error> {
+        let run = assignment.run.id;
+        let approved = match result {
+            GateResult::Success => self.approve(assignment).await,
+            GateResult::Failure
+            | GateResult::Error
+            | GateResult::Timeout
+            | GateResult::Cancellation
+            | GateResult::Skip => Ok(()),
+        };
+        self.parts.agent.announce(run, result);
+        self.forget(run);
+        approved
     }
 
     fn our_fault(&self, assignment: &Assignment, error: &Error) -> StepReport {
         let reason = error.chain();
-        tracing::warn!(step.name = assignment.name, reason, "a step could not be run");
+        tracing::warn!(run.id = %assignment.run.id, step.name = assignment.name, reason, "a step could not be run");
         StepReport {
             step: assignment.step,
             fence: assignment.fence,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use sandgate_domain::{Clock, Timestamp};
+use sandgate_engine::output;
 use sandgate_engine::run::Outcome;
 use sandgate_integration_agent::{Agent, Assignment, LogSink, Stream};
 use sandgate_node::{Live, RunFiles, Shell};
@@ -39,6 +40,15 @@ pub struct Ran {
     pub outcome: Outcome,
     /// When the first instruction of the first script ran.
     pub started_at: Option<Timestamp>,
+    /// What the output tells about tests.
+    pub output: output::Found,
+}
+
+/// One reader a stream.
+#[derive(Default)]
+struct Readers {
+    stdout: output::Reader,
+    stderr: output::Reader,
 }
 
 impl Scripts<'_> {
@@ -58,6 +68,7 @@ impl Scripts<'_> {
         let deadline = tokio::time::Instant::now() + self.timeout;
         let mut started_at = None;
         let mut outcome = Outcome::Exited(0);
+        let mut readers = Readers::default();
         for index in 0..self.count {
             let script = RunFiles::script_path(index);
             let process = match live.start(self.command(live, &script)).await {
@@ -75,12 +86,13 @@ impl Scripts<'_> {
                 started_at = Some(at);
                 agent.started(assignment, at).await?;
             }
-            outcome = watch(process, live, log, deadline, cancelled).await?;
+            outcome = watch(process, live, log, &mut readers, deadline, cancelled).await?;
             if outcome != Outcome::Exited(0) {
                 break;
             }
         }
-        Ok(Ran { outcome, started_at })
+        let output = readers.stdout.finish().with(readers.stderr.finish());
+        Ok(Ran { outcome, started_at, output })
     }
 
     fn command(&self, live: &Live, script: &str) -> Command {
@@ -99,13 +111,17 @@ async fn watch(
     mut process: Process,
     live: &Live,
     log: &LogSink,
+    readers: &mut Readers,
     deadline: tokio::time::Instant,
     cancelled: &CancellationToken,
 ) -> Result<Outcome, Error> {
     let stdout = process.take_stdout();
     let stderr = process.take_stderr();
     let output = async {
-        tokio::join!(pump(stdout, Stream::Stdout, log), pump(stderr, Stream::Stderr, log));
+        tokio::join!(
+            pump(stdout, Stream::Stdout, log, &mut readers.stdout),
+            pump(stderr, Stream::Stderr, log, &mut readers.stderr)
+        );
     };
     tokio::pin!(output);
     let mut output_ended = false;
@@ -141,13 +157,21 @@ fn judge_end(status: ExitStatus, live: &Live) -> Outcome {
 }
 
 /// Moves what a process writes to the log. When the log can't take more, the process waits.
-async fn pump(pipe: Option<impl AsyncRead + Unpin>, stream: Stream, log: &LogSink) {
+async fn pump(
+    pipe: Option<impl AsyncRead + Unpin>,
+    stream: Stream,
+    log: &LogSink,
+    reader: &mut output::Reader,
+) {
     let Some(mut pipe) = pipe else { return };
     let mut buffer = vec![0; CHUNK_BYTES];
     loop {
         match pipe.read(&mut buffer).await {
             Ok(0) => return,
-            Ok(count) => log.write(stream, &buffer[..count]).await,
+            Ok(count) => {
+                reader.feed(&buffer[..count]);
+                log.write(stream, &buffer[..count]).await;
+            }
             Err(error) => {
                 log.note(&format!("output could not be read: {error}")).await;
                 return;

@@ -1,18 +1,22 @@
-//! Runs under way in this process: each input goes through the state machine, and what it decides is written down.
+//! Runs: each input goes through the state machine in one transaction, together with the steps that it changes and the
+//! events that tell of it. What is in memory here only wakes and informs; the database is the truth.
 
+mod advance;
+mod recover;
 mod rows;
+mod saved;
 mod work;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sandgate_domain::{
-    Clock, Completion, GateResult, Ids, IsolationSummary, LayerId, Run, RunId,
-    RunState as RowState, SnapshotId, StepId, TenantId, TrustTier, UnsupportedKey,
+    Clock, GateResult, Ids, IsolationSummary, Run, RunId, RunState as RowState, SnapshotId, Step,
+    StepId, TenantId, TrustTier, UnsupportedKey,
 };
 use sandgate_engine::plan::Plan;
-use sandgate_engine::run::{Effect, Input, RunState, decide};
-use sandgate_store::Store;
+use sandgate_engine::run::{Input, RunState};
+use sandgate_store::{Page, PageRequest, RunFilter, Store};
 use tokio::sync::{Notify, broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -20,6 +24,9 @@ use crate::error::Error;
 use crate::logs::Logs;
 use crate::progress::Progress;
 
+pub use advance::OUTBOX;
+pub use recover::Recovered;
+pub use saved::{RunSource, Saved};
 pub use work::{Assignment, StepReport, Task};
 
 /// How many events a slow watcher may lag behind before it misses output.
@@ -48,8 +55,16 @@ pub struct NewRun {
     pub plan: Plan,
     /// Keys of the configuration that can't be done yet.
     pub unsupported: Vec<UnsupportedKey>,
-    /// How well sandboxes are separated here.
-    pub isolation: IsolationSummary,
+    /// Where its files are, if any process may read them there; none: the caller prepares them itself.
+    pub source: Option<RunSource>,
+    /// Whether its success is that of all gates, and so makes an approved snapshot.
+    pub is_whole: bool,
+    /// The pull request that it belongs to.
+    pub pull_request: Option<String>,
+    /// The revision of that pull request.
+    pub revision: u32,
+    /// What asks for it: a second request with the same key finds the same run.
+    pub request_key: Option<String>,
 }
 
 /// The runs of one tenant. Cheap to clone.
@@ -58,52 +73,43 @@ pub struct Agent {
     inner: Arc<Inner>,
 }
 
+/// What an agent is made of.
+pub struct AgentParts {
+    /// The database.
+    pub store: Store,
+    /// Whose runs.
+    pub tenant: TenantId,
+    /// What steps write.
+    pub logs: Logs,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// Where ids come from.
+    pub ids: Arc<dyn Ids>,
+    /// Woken when an event waits to be published.
+    pub relay: Arc<Notify>,
+}
+
 struct Inner {
-    store: Store,
-    tenant: TenantId,
-    logs: Logs,
-    clock: Arc<dyn Clock>,
-    ids: Arc<dyn Ids>,
-    runs: Mutex<HashMap<RunId, Arc<ActiveRun>>>,
-    ready: Mutex<VecDeque<(RunId, StepId)>>,
+    parts: AgentParts,
+    watched: Mutex<HashMap<RunId, Watched>>,
+    cancelled: Mutex<HashMap<StepId, CancellationToken>>,
     work: Notify,
 }
 
-/// A run that this process drives.
-struct ActiveRun {
-    id: RunId,
-    new: NewRun,
-    steps: Vec<StepHandle>,
-    watchers: broadcast::Sender<Progress>,
+/// Whoever waits for a run.
+#[derive(Clone)]
+struct Watched {
+    progress: broadcast::Sender<Progress>,
     verdict: watch::Sender<Option<GateResult>>,
-    state: tokio::sync::Mutex<RunState>,
-    layers: Mutex<HashMap<String, LayerId>>,
-}
-
-/// One step of a run that this process drives.
-struct StepHandle {
-    id: StepId,
-    name: String,
-    cancelled: Mutex<CancellationToken>,
 }
 
 impl Agent {
-    /// The agent over `store`, with logs below a folder of its own.
-    pub fn new(
-        store: Store,
-        tenant: TenantId,
-        logs: Logs,
-        clock: Arc<dyn Clock>,
-        ids: Arc<dyn Ids>,
-    ) -> Self {
+    /// The agent over its parts.
+    pub fn new(parts: AgentParts) -> Self {
         let inner = Inner {
-            store,
-            tenant,
-            logs,
-            clock,
-            ids,
-            runs: Mutex::default(),
-            ready: Mutex::default(),
+            parts,
+            watched: Mutex::default(),
+            cancelled: Mutex::default(),
             work: Notify::new(),
         };
         Self { inner: Arc::new(inner) }
@@ -111,221 +117,193 @@ impl Agent {
 
     /// Where logs are.
     pub fn logs(&self) -> &Logs {
-        &self.inner.logs
+        &self.inner.parts.logs
     }
 
-    /// Writes a run down. It begins with [`Agent::begin`], so that watchers miss nothing.
+    /// Writes a run down, or finds the one that the same request made before. It begins with [`Agent::begin`].
     ///
     /// # Errors
     /// If the database refuses.
     pub async fn create_run(&self, new: NewRun) -> Result<RunId, Error> {
-        let id = RunId::new(&*self.inner.ids);
-        let now = self.inner.clock.now();
+        let parts = &self.inner.parts;
+        let transaction = parts.store.begin().await?;
+        if let Some(key) = &new.request_key
+            && let Some(run) = transaction.runs(&parts.tenant).of_request(key).await?
+        {
+            return Ok(run.id);
+        }
+        let id = RunId::new(&*parts.ids);
+        let now = parts.clock.now();
         let state = RunState::new(&new.plan);
         let steps = rows::planned_steps(id, &self.inner, &new.plan, &state, now);
+        let saved = Saved::new(state, new.tier, new.source, new.is_whole);
         let row = Run {
             id,
-            tenant: self.inner.tenant.clone(),
-            repository: new.repository.clone(),
-            repository_key: new.repository_key.clone(),
-            head_sha: new.head_sha.clone(),
-            base_sha: new.base_sha.clone(),
-            branch: new.branch.clone(),
+            tenant: parts.tenant.clone(),
+            repository: new.repository,
+            repository_key: new.repository_key,
+            head_sha: new.head_sha,
+            base_sha: new.base_sha,
+            branch: new.branch,
             dirty: new.dirty,
             plan: serde_json::to_string(&new.plan)?,
-            generation: 0,
+            progress: serde_json::to_string(&saved)?,
+            pull_request: new.pull_request,
+            request_key: new.request_key,
+            generation: new.revision,
             state: RowState::Queued,
             isolation: None,
-            unsupported: new.unsupported.clone(),
+            unsupported: new.unsupported,
             created_at: now,
             approved_snapshot: None,
         };
-        self.inner.store.runs(&self.inner.tenant).create(&row, &steps).await?;
-        let handle = |step: &sandgate_domain::Step| StepHandle {
-            id: step.id,
-            name: step.name.clone(),
-            cancelled: Mutex::default(),
-        };
-        let active = ActiveRun {
-            id,
-            new,
-            steps: steps.iter().map(handle).collect(),
-            watchers: broadcast::channel(WATCHER_BUFFER).0,
-            verdict: watch::channel(None).0,
-            state: tokio::sync::Mutex::new(state),
-            layers: Mutex::default(),
-        };
-        lock(&self.inner.runs).insert(id, Arc::new(active));
+        transaction.runs(&parts.tenant).create(&row, &steps).await?;
+        self.inner.emit(&transaction, "queued", &row, None).await?;
+        transaction.commit().await?;
+        parts.relay.notify_one();
         Ok(id)
     }
 
-    /// The names of the steps of a run, in the order in which they are shown.
+    /// A run and its steps, in the order in which they are shown.
     ///
     /// # Errors
-    /// If the run is not under way here.
-    pub fn step_names(&self, run: RunId) -> Result<Vec<String>, Error> {
-        Ok(self.active(run)?.steps.iter().map(|step| step.name.clone()).collect())
+    /// If there is no such run, or the database refuses.
+    pub async fn run(&self, id: RunId) -> Result<(Run, Vec<Step>), Error> {
+        let parts = &self.inner.parts;
+        let run = parts.store.runs(&parts.tenant).get(id).await?.ok_or(Error::NoRun(id))?;
+        let steps = parts.store.steps(&parts.tenant).of_run(id).await?;
+        Ok((run, steps))
     }
 
-    /// Everything that happens to a run from now on.
+    /// One step.
     ///
     /// # Errors
-    /// If the run is not under way here.
-    pub fn watch(&self, run: RunId) -> Result<broadcast::Receiver<Progress>, Error> {
-        Ok(self.active(run)?.watchers.subscribe())
+    /// If there is no such step, or the database refuses.
+    pub async fn step(&self, id: StepId) -> Result<Step, Error> {
+        let parts = &self.inner.parts;
+        parts.store.steps(&parts.tenant).get(id).await?.ok_or(Error::NoStep(id))
+    }
+
+    /// The runs that pass the filter, the newest first.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn list(&self, filter: &RunFilter, page: &PageRequest) -> Result<Page<Run>, Error> {
+        let parts = &self.inner.parts;
+        Ok(parts.store.runs(&parts.tenant).list(filter, page).await?)
+    }
+
+    /// Everything that happens to a run from now on, in this process.
+    pub fn watch(&self, run: RunId) -> broadcast::Receiver<Progress> {
+        self.inner.watched(run).progress.subscribe()
     }
 
     /// Lets a run begin.
     ///
     /// # Errors
-    /// If the run is not under way here, or the database refuses.
-    pub async fn begin(&self, run: RunId) -> Result<(), Error> {
-        let active = self.active(run)?;
-        let now = self.inner.clock.now();
-        let runs = self.inner.store.runs(&self.inner.tenant);
-        runs.start(run, &active.new.isolation, now).await?;
-        self.apply(&active, Input::Begin, None).await
+    /// If there is no such run, or the database refuses.
+    pub async fn begin(&self, run: RunId, isolation: &IsolationSummary) -> Result<(), Error> {
+        let parts = &self.inner.parts;
+        let now = parts.clock.now();
+        if parts.store.runs(&parts.tenant).start(run, isolation, now).await? {
+            self.inner.apply(run, Input::Begin, None).await?;
+        }
+        Ok(())
     }
 
-    /// Asks a run to stop.
+    /// Asks a run to stop. One that has ended stays as it is.
     ///
     /// # Errors
-    /// If the run is not under way here, or the database refuses.
+    /// If there is no such run, or the database refuses.
     pub async fn cancel(&self, run: RunId, reason: &str) -> Result<(), Error> {
-        let active = self.active(run)?;
-        self.apply(&active, Input::Cancel { reason: reason.to_owned() }, None).await
-    }
-
-    /// Waits for the verdict of a run.
-    ///
-    /// # Errors
-    /// If the run is not under way here.
-    pub async fn verdict(&self, run: RunId) -> Result<GateResult, Error> {
-        let active = self.active(run)?;
-        let mut verdict = active.verdict.subscribe();
-        let known = verdict.wait_for(Option::is_some).await.map_err(|_| Error::NotRunning(run))?;
-        (*known).ok_or(Error::NotRunning(run))
-    }
-
-    /// Writes the verdict of a run down, with the snapshot that its success made, and lets go of the run.
-    ///
-    /// # Errors
-    /// If it has no verdict yet, or the database refuses.
-    pub async fn close(&self, run: RunId, approved: Option<SnapshotId>) -> Result<(), Error> {
-        let active = self.active(run)?;
-        let result = active.state.lock().await.result().ok_or(Error::NotRunning(run))?;
-        let now = self.inner.clock.now();
-        self.inner.store.runs(&self.inner.tenant).end(run, result, approved, now).await?;
-        lock(&self.inner.runs).remove(&run);
+        self.inner.apply(run, Input::Cancel { reason: reason.to_owned() }, None).await?;
         Ok(())
     }
 
-    /// Ends a run that could not begin, because of a fault of ours: all its steps end as errors with the reason.
+    /// Cancels the runs of older revisions of a pull request; how many.
     ///
     /// # Errors
-    /// If the run is not under way here, or the database refuses.
-    pub async fn fail(&self, run: RunId, reason: &str) -> Result<(), Error> {
-        let now = self.inner.clock.now();
-        let completion = Completion::because(GateResult::Error, reason);
-        self.inner.store.steps(&self.inner.tenant).settle_run(run, &completion, now).await?;
-        let runs = self.inner.store.runs(&self.inner.tenant);
-        runs.end(run, GateResult::Error, None, now).await?;
-        lock(&self.inner.runs).remove(&run);
-        Ok(())
-    }
-
-    /// The sealed layers of a gate and of those that it started from, the lowest first.
-    ///
-    /// # Errors
-    /// If the run is not under way here.
-    pub fn gate_layers(&self, run: RunId, gate: &str) -> Result<Vec<LayerId>, Error> {
-        Ok(self.active(run)?.chain(Some(gate)))
-    }
-
-    fn active(&self, run: RunId) -> Result<Arc<ActiveRun>, Error> {
-        lock(&self.inner.runs).get(&run).cloned().ok_or(Error::NotRunning(run))
-    }
-
-    /// Feeds one input to the state machine, writes down what it decided, and does what follows.
-    async fn apply(
+    /// If the database refuses.
+    pub async fn supersede(
         &self,
-        run: &Arc<ActiveRun>,
-        input: Input,
-        report: Option<&StepReport>,
-    ) -> Result<(), Error> {
-        let mut state = run.state.lock().await;
-        let now = self.inner.clock.now();
-        let (next, effects) =
-            decide(&state, input, now).map_err(|source| Error::Decide { run: run.id, source })?;
-        let ended = rows::newly_ended(&state, &next);
-        *state = next;
-        for (name, record) in ended {
-            self.inner.write_end(run, &name, &record, report).await?;
+        pull_request: &str,
+        revision: u32,
+        reason: &str,
+    ) -> Result<usize, Error> {
+        let parts = &self.inner.parts;
+        let mut cancelled = 0;
+        for run in parts.store.runs(&parts.tenant).unfinished(10_000).await? {
+            let is_older =
+                run.pull_request.as_deref() == Some(pull_request) && run.generation < revision;
+            if is_older {
+                self.cancel(run.id, reason).await?;
+                cancelled += 1;
+            }
         }
-        for effect in effects {
-            self.inner.act(run, effect, report).await?;
+        Ok(cancelled)
+    }
+
+    /// Waits for the verdict of a run, as far as this process brings it about.
+    ///
+    /// # Errors
+    /// If there is no such run, or the database refuses.
+    pub async fn verdict(&self, run: RunId) -> Result<GateResult, Error> {
+        let mut verdict = self.inner.watched(run).verdict.subscribe();
+        if let Some(result) = self.run(run).await?.0.state.result() {
+            return Ok(result);
         }
+        let known = verdict.wait_for(Option::is_some).await.map_err(|_| Error::NoRun(run))?;
+        (*known).ok_or(Error::NoRun(run))
+    }
+
+    /// Writes the snapshot of a success down.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn approve(&self, run: RunId, snapshot: SnapshotId) -> Result<(), Error> {
+        let parts = &self.inner.parts;
+        parts.store.runs(&parts.tenant).approve(run, snapshot).await?;
         Ok(())
+    }
+
+    /// Tells whoever waits that a run has its verdict and all that comes with it.
+    pub fn announce(&self, run: RunId, result: GateResult) {
+        self.inner.announce(run, result);
+    }
+
+    /// Ends a run that did not begin: all its steps end with this result and reason.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn abandon(&self, run: RunId, result: GateResult, reason: &str) -> Result<(), Error> {
+        self.inner.end_all(run, result, reason).await
     }
 }
 
 impl Inner {
-    async fn act(
-        &self,
-        run: &Arc<ActiveRun>,
-        effect: Effect,
-        report: Option<&StepReport>,
-    ) -> Result<(), Error> {
-        match effect {
-            Effect::StartSetup { attempt } => self.enqueue(run, SETUP, attempt, report).await,
-            Effect::StartGate { gate, attempt, .. } => {
-                self.enqueue(run, gate.as_str(), attempt, report).await
-            }
-            Effect::CancelSetup { .. } => {
-                run.stop(SETUP);
-                Ok(())
-            }
-            Effect::CancelGate { gate, .. } => {
-                run.stop(gate.as_str());
-                Ok(())
-            }
-            Effect::EndRun { result } => {
-                run.tell(Progress::Verdict { run: run.id, result });
-                run.verdict.send_replace(Some(result));
-                Ok(())
-            }
-        }
-    }
-}
-
-impl ActiveRun {
-    fn step(&self, name: &str) -> Option<&StepHandle> {
-        self.steps.iter().find(|step| step.name == name)
+    fn watched(&self, run: RunId) -> Watched {
+        let mut watched = lock(&self.watched);
+        let made = watched.entry(run).or_insert_with(|| Watched {
+            progress: broadcast::channel(WATCHER_BUFFER).0,
+            verdict: watch::channel(None).0,
+        });
+        made.clone()
     }
 
-    fn stop(&self, name: &str) {
-        if let Some(step) = self.step(name) {
-            lock(&step.cancelled).cancel();
+    fn tell(&self, run: RunId, event: Progress) {
+        let watched = lock(&self.watched).get(&run).cloned();
+        if let Some(watched) = watched {
+            // Nobody watching is fine.
+            let _watchers = watched.progress.send(event);
         }
     }
 
-    fn tell(&self, event: Progress) {
-        // Nobody watching is fine.
-        let _watchers = self.watchers.send(event);
-    }
-
-    /// The sealed layers of the gate and of those that it started from, the lowest first.
-    fn chain(&self, gate: Option<&str>) -> Vec<LayerId> {
-        let layers = lock(&self.layers);
-        let mut chain = Vec::new();
-        let mut next = gate.map(str::to_owned);
-        while let Some(name) = next {
-            chain.extend(layers.get(&name));
-            let planned = self.new.plan.gates.iter().find(|gate| gate.name.as_str() == name);
-            next = planned.and_then(|gate| gate.from.as_ref()).map(|from| from.as_str().to_owned());
+    fn announce(&self, run: RunId, result: GateResult) {
+        self.tell(run, Progress::Verdict { run, result });
+        let watched = lock(&self.watched).remove(&run);
+        if let Some(watched) = watched {
+            watched.verdict.send_replace(Some(result));
         }
-        chain.reverse();
-        chain
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use sandgate_domain::{ErrorCode, RunId};
+use sandgate_domain::{ErrorCode, RunId, StepId};
 
 /// A failure of the integration agent.
 #[derive(Debug, thiserror::Error)]
@@ -19,9 +19,38 @@ pub enum Error {
         #[source]
         source: sandgate_engine::run::DecideError,
     },
-    /// There is no such run here, or it has ended.
-    #[error("run {0} is not under way here")]
-    NotRunning(RunId),
+    /// There is no such run, or it has no such step.
+    #[error("there is no {0}")]
+    NoRun(RunId),
+    /// The bus refused, or an event can't be read.
+    #[error(transparent)]
+    Bus(#[from] sandgate_bus::Error),
+    /// Another service refused.
+    #[error("{}", .0.message())]
+    Service(#[from] tonic::Status),
+    /// The change can't be merged, so there is nothing to test.
+    #[error("{reason}{}", conflicting(.paths))]
+    Conflict {
+        /// Why, for people.
+        reason: String,
+        /// The paths in conflict.
+        paths: Vec<String>,
+    },
+    /// The configuration can't be followed.
+    #[error("{0}")]
+    Configuration(String),
+    /// There is no such step.
+    #[error("there is no {0}")]
+    NoStep(StepId),
+    /// The files of a run were those of a working tree.
+    #[error("{0} tested a working tree, which is not kept; start it again with `sandgate run`")]
+    NotRepeatable(RunId),
+    /// A name in an event is none that is known.
+    #[error(transparent)]
+    Name(#[from] sandgate_domain::ParseNameError),
+    /// The name of an event is none.
+    #[error(transparent)]
+    Event(#[from] sandgate_domain::event::ParseEventTypeError),
     /// A log can't be written or read.
     #[error("the log of {step} can't be used")]
     Log {
@@ -31,8 +60,8 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
-    /// A value could not be written as JSON.
-    #[error("a plan can't be written down")]
+    /// A value could not be written or read as JSON.
+    #[error("the plan or progress of a run can't be written or read")]
     Json(#[from] serde_json::Error),
 }
 
@@ -41,14 +70,38 @@ impl Error {
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::Store(error) => error.code(),
-            Self::NotRunning(_) => ErrorCode::NotFound,
+            Self::NoRun(_) | Self::NoStep(_) => ErrorCode::NotFound,
+            Self::Bus(error) => error.code(),
+            Self::Service(status) => sandgate_wire::error_code(status),
+            Self::Conflict { .. } => ErrorCode::Conflict,
+            Self::Configuration(_) | Self::NotRepeatable(_) | Self::Name(_) => {
+                ErrorCode::InvalidArgument
+            }
             Self::Log { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 ErrorCode::NotFound
             }
             Self::Log { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 ErrorCode::ResourceExhausted
             }
-            Self::Decide { .. } | Self::Log { .. } | Self::Json(_) => ErrorCode::Internal,
+            Self::Decide { .. } | Self::Log { .. } | Self::Json(_) | Self::Event(_) => {
+                ErrorCode::Internal
+            }
         }
     }
+
+    /// The error and all its causes in one line.
+    pub fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            cause = error.source();
+        }
+        text
+    }
+}
+
+fn conflicting(paths: &[String]) -> String {
+    if paths.is_empty() { String::new() } else { format!(" ({})", paths.join(", ")) }
 }

@@ -4,13 +4,22 @@
 //! it decided, and lets runners claim the steps that became ready.
 
 mod agent;
+mod consumer;
 mod error;
 mod logs;
+mod planning;
 mod progress;
+mod runs_service;
 mod sink;
 
-pub use agent::{Agent, Assignment, NewRun, SETUP, StepReport, Task};
+pub use agent::{
+    Agent, AgentParts, Assignment, NewRun, OUTBOX, Recovered, RunSource, SETUP, Saved, StepReport,
+    Task,
+};
+pub use consumer::Consumer;
 pub use error::Error;
 pub use logs::{CAP_BYTES, Logs, Span};
+pub use planning::{Planner, Subject};
 pub use progress::{Progress, Stream};
+pub use runs_service::RunsService;
 pub use sink::LogSink;

@@ -3,8 +3,9 @@
 //! Appending is idempotent by offset, so a chunk that is sent again after a lost answer is not written twice. Past the cap
 //! output is counted and dropped behind a marker.
 
-use std::fs::{File, OpenOptions, create_dir_all};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use sandgate_domain::{RunId, StepId};
@@ -55,7 +56,8 @@ impl Logs {
     /// If the files can't be made or read.
     pub fn append(&self, run: RunId, step: StepId) -> io::Result<LogWriter> {
         let path = self.path(run, step);
-        create_dir_all(self.folder.join(run.to_string()))?;
+        // What gates print is for their user alone.
+        DirBuilder::new().recursive(true).mode(0o700).create(self.folder.join(run.to_string()))?;
         let open = |path: &Path| OpenOptions::new().create(true).append(true).open(path);
         let text = open(&path)?;
         let index = open(&path.with_extension("index"))?;

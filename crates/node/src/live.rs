@@ -32,9 +32,9 @@ impl Live {
         run_folder: PathBuf,
         layers: Arc<LayerStore>,
         environment: BTreeMap<String, String>,
+        policy: Policy,
     ) -> Result<Self, Error> {
         let stop_proxy = CancellationToken::new();
-        let policy = Policy::default();
         let proxy = sandbox
             .take_proxy_listener()
             .map(|listener| sandgate_egress::serve(listener, policy, stop_proxy.clone()))

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sandgate_domain::{LayerId, Resources, SandboxId};
+use sandgate_egress::Policy;
 use sandgate_sandbox::{Bind, Engine, EngineConfig, Network, Report, Spec};
 
 use crate::base::{HostBase, HostEnvironment};
@@ -32,6 +33,8 @@ pub struct Request {
     pub layers: Vec<LayerId>,
     /// Whether it reaches the outside through the proxy.
     pub network: bool,
+    /// Whether the proxy leads to private ranges too.
+    pub private_ranges: bool,
     /// What it may use at most.
     pub limits: Resources,
     /// What it finds below `/run/sandgate`.
@@ -126,7 +129,8 @@ impl Node {
         match self.inner.engine.create(spec).await {
             Ok(sandbox) => {
                 let layers = Arc::clone(&self.inner.layers);
-                Ok(Live::new(sandbox, scratch, run_folder, layers, environment)?)
+                let policy = Policy { private_ranges: request.private_ranges, ..Policy::default() };
+                Ok(Live::new(sandbox, scratch, run_folder, layers, environment, policy)?)
             }
             Err(error) => {
                 let layers = Arc::clone(&self.inner.layers);

@@ -142,6 +142,11 @@ pub fn not_planned(head: &CommitId, reason: &str) -> Check {
     }
 }
 
+/// The check of a head whose run is cancelled, as the pull request went on without it.
+pub fn superseded(head: &CommitId) -> Check {
+    ended(head, Conclusion::Cancelled, "cancelled: the pull request changed")
+}
+
 fn ended(head: &CommitId, conclusion: Conclusion, title: &str) -> Check {
     Check {
         name: AGGREGATE.to_owned(),

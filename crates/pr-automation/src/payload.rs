@@ -40,16 +40,30 @@ pub fn receive(secrets: &Secrets, delivery: Delivery<'_>) -> Result<Event, Answe
     let delivery_id = header("X-GitHub-Delivery", delivery.id)?;
     let name = header("X-GitHub-Event", delivery.event)?;
     let json = form::json_of(delivery.body)?;
-    let envelope = fields::envelope(&json)?;
-    let kind = understand(&name, &envelope, &json)?;
-    Ok(Event {
-        delivery_id,
-        body_digest: hex(digest::digest(&digest::SHA256, delivery.body).as_ref()),
-        name,
-        action: envelope.action,
-        repository: envelope.repository,
-        kind,
-    })
+    let digest = hex(digest::digest(&digest::SHA256, delivery.body).as_ref());
+    event_of(delivery_id, name, digest, &json)
+}
+
+/// Understands a delivery whose signature was verified, and whose body is the JSON itself.
+pub fn understand_verified(id: &str, event: &str, json: &[u8]) -> Result<Event, Answer> {
+    if json.len() > MAX_BODY_BYTES {
+        return Err(Answer::TooLarge);
+    }
+    let delivery_id = header("X-GitHub-Delivery", Some(id))?;
+    let name = header("X-GitHub-Event", Some(event))?;
+    event_of(delivery_id, name, hex(digest::digest(&digest::SHA256, json).as_ref()), json)
+}
+
+fn event_of(
+    delivery_id: String,
+    name: String,
+    body_digest: String,
+    json: &[u8],
+) -> Result<Event, Answer> {
+    let envelope = fields::envelope(json)?;
+    let kind = understand(&name, &envelope, json)?;
+    let (action, repository) = (envelope.action, envelope.repository);
+    Ok(Event { delivery_id, body_digest, name, action, repository, kind })
 }
 
 /// The answer to an event that ends here; none for one that has to be stored.
@@ -107,7 +121,7 @@ fn header(name: &str, value: Option<&str>) -> Result<String, Answer> {
     Ok(value.to_owned())
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -7,6 +7,9 @@ use sandgate_domain::Holder;
 
 use crate::Error;
 
+/// What the names of processes in leases begin with.
+const OWNER_PREFIX: &str = "run";
+
 /// This process.
 ///
 /// # Errors
@@ -39,6 +42,27 @@ pub fn is_alive(holder: &Holder) -> Result<bool, Error> {
         Err(error) if error.raw_os_error() == Some(3) => Ok(false),
         Err(source) => Err(Error::Process { path: format!("/proc/{}/stat", holder.pid), source }),
     }
+}
+
+/// The name of a process in leases.
+pub fn owner_name(holder: &Holder) -> String {
+    format!("{OWNER_PREFIX}-{}-{}", holder.pid, holder.start_ticks)
+}
+
+/// Whether the process that goes by this name in leases is gone for certain. A name of another form is somebody else's.
+///
+/// # Errors
+/// If `/proc` can't be read.
+pub fn is_owner_gone(owner: &str) -> Result<bool, Error> {
+    let Some((pid, start_ticks)) = parse_owner(owner) else { return Ok(false) };
+    // The name does not tell the boot: after a restart of the machine, somebody else may have to be taken for the owner.
+    Ok(!is_alive(&Holder { pid, boot_id: boot_id()?, start_ticks })?)
+}
+
+fn parse_owner(owner: &str) -> Option<(u32, u64)> {
+    let (pid, start_ticks) =
+        owner.strip_prefix(OWNER_PREFIX)?.strip_prefix('-')?.split_once('-')?;
+    Some((pid.parse().ok()?, start_ticks.parse().ok()?))
 }
 
 fn boot_id() -> Result<String, Error> {
@@ -76,6 +100,17 @@ mod tests {
         assert!(!is_alive(&Holder { start_ticks: this.start_ticks + 1, ..this.clone() }).unwrap());
         assert!(!is_alive(&Holder { boot_id: "another".into(), ..this.clone() }).unwrap());
         assert!(!is_alive(&Holder { pid: u32::MAX / 2, ..this }).unwrap());
+    }
+
+    #[test]
+    fn an_owner_is_gone_when_its_process_is() {
+        let this = this_process().unwrap();
+        assert!(!is_owner_gone(&owner_name(&this)).unwrap());
+        let other = Holder { start_ticks: this.start_ticks + 1, ..this };
+        assert!(is_owner_gone(&owner_name(&other)).unwrap());
+        for strange in ["", "run", "run-1", "run-x-y", "server-4000000-1", "run-4000000-1-1"] {
+            assert!(!is_owner_gone(strange).unwrap(), "{strange}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! While a sandbox is written down, the layers that it stands on stay.
 
 mod error;
+mod grpc;
 mod holder;
 mod sweep;
 
@@ -15,7 +16,7 @@ use sandgate_node::{Layer, Live, Node, Request, RunFiles, SealRule};
 use sandgate_store::Store;
 
 pub use error::Error;
-pub use holder::{is_alive, this_process};
+pub use holder::{is_alive, is_owner_gone, owner_name, this_process};
 pub use sweep::Swept;
 
 /// The sandboxes of this machine. Cheap to clone.
@@ -40,6 +41,8 @@ pub struct SandboxWanted {
     pub layers: Vec<LayerId>,
     /// Whether it reaches the outside through the proxy.
     pub network: bool,
+    /// Whether the proxy leads to private ranges too.
+    pub private_ranges: bool,
     /// What it may use at most.
     pub limits: Resources,
     /// What it finds below `/run/sandgate`.
@@ -95,6 +98,7 @@ impl Gateway {
             id,
             layers: wanted.layers,
             network: wanted.network,
+            private_ranges: wanted.private_ranges,
             limits: wanted.limits,
             files: wanted.files,
         };

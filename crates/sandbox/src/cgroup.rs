@@ -40,6 +40,11 @@ impl Controller {
     }
 }
 
+/// In which a share of processor time is held.
+const PERIOD: Duration = Duration::from_millis(100);
+/// The same for a probe, which waits for the end of one.
+const SHORT_PERIOD: Duration = Duration::from_millis(5);
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Version {
     One,
@@ -133,8 +138,8 @@ impl Cgroups {
     }
 
     /// Makes the groups of a sandbox and sets its limits.
-    pub fn create(&self, name: &str, limits: &Resources) -> io::Result<Group> {
-        let mut group = Group::default();
+    pub fn create(&self, name: &str, limits: &Resources, cpu: CpuLimit) -> io::Result<Group> {
+        let mut group = Group { cpu_limit: cpu, ..Group::default() };
         let made = self.fill(&mut group, name, limits);
         if made.is_err() {
             // The first error is the one to tell; an empty group left over is removed with the engine's.
@@ -149,7 +154,7 @@ impl Cgroups {
             if !group.directories.contains(&directory) {
                 make(&directory)?;
                 group.directories.push(directory.clone());
-                group.process_files.push(directory.join("cgroup.procs"));
+                group.task_files.push(directory.join("tasks"));
             }
             group.limit(*controller, Version::One, directory, limits)?;
         }
@@ -178,18 +183,29 @@ impl Drop for Cgroups {
     }
 }
 
+/// When the limit on processor time begins.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum CpuLimit {
+    /// With the group.
+    #[default]
+    AtOnce,
+    /// With [`Group::limit_cpu_shortly`], so that a probe of it need not wait for the end of a long period.
+    Later,
+}
+
 /// The groups of one sandbox.
 #[derive(Debug, Default)]
 pub struct Group {
     directories: Vec<PathBuf>,
-    /// Where the process id of pid 1 is written (version 1).
-    pub process_files: Vec<PathBuf>,
+    /// Where pid 1 enters by itself (version 1).
+    pub task_files: Vec<PathBuf>,
     /// What pid 1 is forked into (version 2).
     pub into: Option<OwnedFd>,
     two: Option<PathBuf>,
     memory: Option<(Version, PathBuf)>,
     pids: Option<PathBuf>,
     cpu: Option<(Version, PathBuf)>,
+    cpu_limit: CpuLimit,
 }
 
 impl Group {
@@ -211,14 +227,8 @@ impl Group {
                 self.pids = Some(directory);
             }
             Controller::Cpu => {
-                let period = 100_000_u64;
-                let quota = u64::from(limits.cpu_millis) * period / 1000;
-                match version {
-                    Version::One => {
-                        set(&directory, "cpu.cfs_period_us", &period.to_string())?;
-                        set(&directory, "cpu.cfs_quota_us", &quota.to_string())?;
-                    }
-                    Version::Two => set(&directory, "cpu.max", &format!("{quota} {period}"))?,
+                if self.cpu_limit == CpuLimit::AtOnce {
+                    limit_cpu(version, &directory, limits.cpu_millis, PERIOD)?;
                 }
                 self.cpu = Some((version, directory));
             }
@@ -253,6 +263,22 @@ impl Group {
         }
     }
 
+    /// Limits processor time in short periods, so that it soon shows whether the limit is held. The kernel ends a period
+    /// that has begun before it looks at a new length, so there must not have been a limit.
+    pub fn limit_cpu_shortly(&self, cpu_millis: u32) -> io::Result<()> {
+        let Some((version, directory)) = &self.cpu else { return Ok(()) };
+        limit_cpu(*version, directory, cpu_millis, SHORT_PERIOD)
+    }
+
+    /// Takes the limit on processor time away.
+    pub fn free_cpu(&self) -> io::Result<()> {
+        match &self.cpu {
+            Some((Version::One, directory)) => set(directory, "cpu.cfs_quota_us", "-1"),
+            Some((Version::Two, directory)) => set(directory, "cpu.max", "max"),
+            None => Ok(()),
+        }
+    }
+
     /// How often the processor was taken away for the limit.
     pub fn throttled(&self) -> Option<u64> {
         let (_, directory) = self.cpu.as_ref()?;
@@ -282,6 +308,23 @@ impl Group {
             }
         });
         first
+    }
+}
+
+fn limit_cpu(
+    version: Version,
+    directory: &Path,
+    cpu_millis: u32,
+    period: Duration,
+) -> io::Result<()> {
+    let quota = (period * cpu_millis / 1000).as_micros().to_string();
+    let period = period.as_micros().to_string();
+    match version {
+        Version::One => {
+            set(directory, "cpu.cfs_period_us", &period)?;
+            set(directory, "cpu.cfs_quota_us", &quota)
+        }
+        Version::Two => set(directory, "cpu.max", &format!("{quota} {period}")),
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
-use crate::cgroup::{Cgroups, Controller, Group};
+use crate::cgroup::{Cgroups, Controller, CpuLimit, Group};
 use crate::report::{Mode, Report};
 use crate::sandbox::{Launched, Sandbox};
 use crate::spec::{EngineConfig, Network, Spec};
@@ -124,9 +124,10 @@ impl Shared {
 
     /// Makes the groups, starts the launcher and tells it what to build.
     fn begin(&self, spec: &Spec, probe: bool) -> Result<(Inner, Group), Error> {
+        let cpu = if probe { CpuLimit::Later } else { CpuLimit::AtOnce };
         let group = self
             .cgroups
-            .create(&spec.name, &spec.limits)
+            .create(&spec.name, &spec.limits, cpu)
             .map_err(Error::host("could not make the cgroups of a sandbox"))?;
         let launch = self.launch(spec, &group, probe);
         let mut fds: Vec<BorrowedFd<'_>> = Vec::new();
@@ -160,7 +161,7 @@ impl Shared {
             work: spec.work.clone(),
             binds: binds.collect(),
             proxied: spec.network == Network::Proxied,
-            cgroup_files: group.process_files.clone(),
+            cgroup_files: group.task_files.clone(),
             has_cgroup: group.into.is_some(),
             // What is in them is memory too and counts there; half, so that a full /tmp is an error before it is a kill.
             tmp_bytes: (spec.limits.memory_bytes / 2).min(spec.limits.disk_bytes),

@@ -166,6 +166,14 @@ impl Sandbox {
         self.inner.state().group.throttled()
     }
 
+    pub(crate) fn limit_cpu_shortly(&self, cpu_millis: u32) -> io::Result<()> {
+        self.inner.state().group.limit_cpu_shortly(cpu_millis)
+    }
+
+    pub(crate) fn free_cpu(&self) -> io::Result<()> {
+        self.inner.state().group.free_cpu()
+    }
+
     /// The listener on the sandbox's own 127.0.0.1:[`crate::PROXY_PORT`], once, with [`crate::Network::Proxied`].
     ///
     /// Whatever is accepted from it comes from inside this sandbox and from nowhere else. It is non-blocking.
@@ -415,13 +423,10 @@ async fn attend(inner: Arc<Inner>, launcher: Child, work: PathBuf, finished: wat
     finished.send_replace(true);
 }
 
-/// Overlay leaves a directory in its scratch directory that even its owner may not look into, so that ordinary removal
-/// fails for all but root.
+/// Overlay leaves directories in its scratch directory that even their owner may not look into, so that ordinary removal
+/// fails for all but root; and its mark of a mount that did not wait for the disk, with which it refuses the next mount.
 pub(crate) fn open_scratch(name: &str, work: &Path) {
-    let closed = work.join("work");
-    let open = std::os::unix::fs::PermissionsExt::from_mode(0o700);
-    let opened =
-        std::fs::set_permissions(&closed, open).and_then(|()| std::fs::remove_dir(&closed));
+    let opened = remove_closed(&work.join("work"));
     match opened.map_err(|error| error.kind()) {
         // The caller may have removed it; what overlay left in it is the caller's to remove.
         Ok(()) | Err(io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty) => {}
@@ -429,6 +434,30 @@ pub(crate) fn open_scratch(name: &str, work: &Path) {
             tracing::warn!(sandbox.name = name, %error, "the scratch directory stays closed");
         }
     }
+}
+
+fn remove_closed(top: &Path) -> io::Result<()> {
+    let marks = top.join("incompat");
+    let mark = marks.join("volatile");
+    let directories = [top, &marks, &mark];
+    for directory in directories {
+        let open = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        match std::fs::set_permissions(directory, open) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => break,
+            other => other?,
+        }
+    }
+    match std::fs::remove_file(mark.join("dirty")) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    for directory in directories.into_iter().rev() {
+        match std::fs::remove_dir(directory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            other => other?,
+        }
+    }
+    Ok(())
 }
 
 async fn reap(inner: &Inner, mut launcher: Child) {

@@ -77,7 +77,7 @@ pub struct Spec {
     pub name: String,
     /// Read-only layers, bottom first.
     pub lower: Vec<PathBuf>,
-    /// The empty or earlier writable layer; it stays when the sandbox is gone.
+    /// The empty or earlier writable layer; it stays when the sandbox is gone. It is not synced: who keeps it calls `syncfs`.
     pub upper: PathBuf,
     /// Overlay's scratch directory: empty, beside `upper` in the same directory.
     pub work: PathBuf,

@@ -11,6 +11,8 @@ use crate::{Error, SnapshotService};
 const LEASE: Duration = Duration::from_secs(60);
 /// How often somebody who waits for a build of another process asks again.
 const POLL: Duration = Duration::from_millis(100);
+/// How many builds of processes that are gone are given up at a time; the others wait for the end of their leases.
+const BUILDS_AT_ONCE: u32 = 1000;
 
 /// A layer that somebody needs.
 #[derive(Debug, Clone)]
@@ -106,6 +108,30 @@ impl SnapshotService {
     /// If the database refuses.
     pub async fn abandon_layer(&self, layer: LayerId, fence: u64) -> Result<(), Error> {
         Ok(self.store.layers(&self.tenant).abandon_build(layer, fence).await?)
+    }
+
+    /// Gives up the builds whose owner is gone, so that nobody waits for the end of their leases; how many.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn release_builds(
+        &self,
+        is_gone: impl Fn(&str) -> bool + Send,
+    ) -> Result<usize, Error> {
+        let layers = self.store.layers(&self.tenant);
+        let mut released = 0;
+        for layer in layers.builds(BUILDS_AT_ONCE).await? {
+            let LayerState::Building { owner, fence, .. } = &layer.state else { continue };
+            if !is_gone(owner) {
+                continue;
+            }
+            match layers.abandon_build(layer.id, *fence).await {
+                // Somebody took it over since.
+                Ok(()) | Err(sandgate_store::Error::StaleFence { .. }) => released += 1,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(released)
     }
 
     /// A ready layer turned out to be missing or damaged: its key becomes free, so that it is built again.

@@ -4,6 +4,7 @@
 //! its layers in place; when the row goes, layers that nothing stands on any more may go, too.
 
 mod error;
+mod grpc;
 mod layers;
 mod snapshots;
 

@@ -79,6 +79,14 @@ impl SnapshotService {
         Ok(self.store.snapshots(&self.tenant).list(repository_key, request).await?)
     }
 
+    /// The snapshots of a run, the oldest first.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn of_run(&self, run: RunId) -> Result<Vec<Snapshot>, Error> {
+        Ok(self.store.snapshots(&self.tenant).of_run(run).await?)
+    }
+
     /// Removes a snapshot; its layers go with the next collection, if nothing else stands on them.
     ///
     /// # Errors

@@ -11,6 +11,9 @@ CREATE TABLE runs (
     branch TEXT,
     dirty BIGINT NOT NULL,
     plan TEXT NOT NULL,
+    progress TEXT NOT NULL,
+    pull_request_id TEXT,
+    request_key TEXT,
     generation BIGINT NOT NULL,
     state TEXT NOT NULL CHECK (state IN ('queued', 'running', 'ended')),
     result TEXT,
@@ -21,9 +24,11 @@ CREATE TABLE runs (
     ended_at BIGINT,
     approved_snapshot_id TEXT,
     PRIMARY KEY (tenant_id, id),
+    UNIQUE (tenant_id, request_key),
     CHECK ((state = 'ended') = (result IS NOT NULL)),
     CHECK ((state = 'ended') = (ended_at IS NOT NULL))
 );
+CREATE INDEX runs_by_pull_request ON runs (tenant_id, pull_request_id, created_at, id);
 CREATE INDEX runs_by_repository ON runs (tenant_id, repository_key, created_at, id);
 CREATE INDEX runs_by_time ON runs (tenant_id, created_at, id);
 CREATE INDEX runs_by_state ON runs (state);

@@ -85,6 +85,8 @@ CREATE TABLE inbox (
     delivery_id TEXT NOT NULL,
     body_hash TEXT NOT NULL,
     semantic_key TEXT,
+    repository TEXT,
+    position BIGINT NOT NULL, -- counts up as deliveries come
     kind TEXT NOT NULL,
     body TEXT NOT NULL,
     outcome TEXT NOT NULL CHECK (outcome IN ('queued', 'succeeded', 'ignored', 'failed')),
@@ -94,6 +96,7 @@ CREATE TABLE inbox (
     PRIMARY KEY (tenant_id, source, delivery_id)
 );
 CREATE INDEX inbox_by_meaning ON inbox (tenant_id, source, semantic_key);
+CREATE UNIQUE INDEX inbox_by_position ON inbox (tenant_id, position);
 CREATE INDEX inbox_by_outcome ON inbox (tenant_id, outcome, received_at);
 
 CREATE TABLE effects (

@@ -30,6 +30,8 @@ pub struct Arrival {
     pub body_hash: String,
     /// What it means, for sources that deliver one thing under two ids. Must differ for two things that happened.
     pub semantic_key: Option<String>,
+    /// The repository that it is about.
+    pub repository: Option<String>,
     /// What kind it is, such as `pull_request`.
     pub kind: String,
     /// The body, as text.
@@ -43,7 +45,7 @@ pub enum InboxOutcome {
     Queued,
     /// Done.
     Succeeded,
-    /// Nothing to do.
+    /// Nothing to do; delivered again, it is looked at again, as the reason may be gone.
     Ignored {
         /// Why.
         reason: String,
@@ -66,10 +68,27 @@ impl InboxOutcome {
     }
 }
 
+/// A delivery as people look at it: without its body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArrivalSummary {
+    /// The id that the source gave it.
+    pub delivery_id: String,
+    /// What kind it is.
+    pub kind: String,
+    /// The repository that it is about.
+    pub repository: Option<String>,
+    /// What became of it.
+    pub outcome: InboxOutcome,
+    /// When it came first.
+    pub received_at: Timestamp,
+    /// Grows with every delivery: where the next page goes on.
+    pub position: u64,
+}
+
 /// The answer to a delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum InboxAnswer {
-    /// It is written down, to be worked on: new, or failed before.
+    /// It is written down, to be worked on: new, or failed or ignored before.
     Queued,
     /// It was delivered before.
     Duplicate(InboxOutcome),
@@ -94,7 +113,7 @@ impl Inbox {
         let known = self.find(&mut transaction, arrival).await?;
         let answer = match known {
             Some((hash, _)) if hash != arrival.body_hash => InboxAnswer::OtherBody,
-            Some((_, InboxOutcome::Failed { .. })) => {
+            Some((_, InboxOutcome::Failed { .. } | InboxOutcome::Ignored { .. })) => {
                 self.queue_again(&mut transaction, arrival).await?;
                 InboxAnswer::Queued
             }
@@ -154,6 +173,27 @@ impl Inbox {
         rows.iter().map(read).collect()
     }
 
+    /// Deliveries, the newest first, at most `limit`; those before a position, for the next page.
+    pub async fn list(
+        &self,
+        before: Option<u64>,
+        limit: u32,
+    ) -> Result<Vec<ArrivalSummary>, Error> {
+        const DOING: &str = "listing deliveries";
+        let before = before.and_then(|position| i64::try_from(position).ok()).unwrap_or(i64::MAX);
+        let rows = sqlx::query(
+            "SELECT delivery_id, kind, repository, outcome, reason, received_at, position \
+             FROM inbox WHERE tenant_id = $1 AND position < $2 ORDER BY position DESC LIMIT $3",
+        )
+        .bind(self.tenant.as_str())
+        .bind(before)
+        .bind(i64::from(limit))
+        .fetch_all(&mut *self.session.read(DOING).await?)
+        .await
+        .map_err(while_doing(DOING))?;
+        rows.iter().map(read_summary).collect()
+    }
+
     async fn find(
         &self,
         connection: &mut SqliteConnection,
@@ -184,7 +224,7 @@ impl Inbox {
         let Some(key) = &arrival.semantic_key else { return Ok(None) };
         sqlx::query_scalar(
             "SELECT delivery_id FROM inbox WHERE tenant_id = $1 AND source = $2 \
-             AND semantic_key = $3 AND outcome <> 'failed' LIMIT 1",
+             AND semantic_key = $3 AND outcome IN ('queued', 'succeeded') LIMIT 1",
         )
         .bind(self.tenant.as_str())
         .bind(bounded("source", &arrival.source, NAME)?)
@@ -221,7 +261,9 @@ impl Inbox {
         within("body of a delivery", arrival.body.len(), BODY)?;
         sqlx::query(
             "INSERT INTO inbox (tenant_id, source, delivery_id, body_hash, semantic_key, kind, \
-             body, outcome, received_at) VALUES ($1, $2, $3, $4, $5, $6, $7, 'queued', $8)",
+             body, repository, outcome, received_at, position) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'queued', $9, \
+             (SELECT COALESCE(MAX(position), 0) + 1 FROM inbox WHERE tenant_id = $1))",
         )
         .bind(self.tenant.as_str())
         .bind(bounded("source", &arrival.source, NAME)?)
@@ -230,6 +272,7 @@ impl Inbox {
         .bind(bounded_option("semantic key", arrival.semantic_key.as_deref(), PATH)?)
         .bind(bounded("kind", &arrival.kind, NAME)?)
         .bind(bounded("body", &arrival.body, BODY)?)
+        .bind(bounded_option("repository", arrival.repository.as_deref(), PATH)?)
         .bind(now.as_micros())
         .execute(connection)
         .await
@@ -245,8 +288,21 @@ fn read(row: &SqliteRow) -> Result<Arrival, Error> {
         delivery_id: columns.text("delivery_id")?,
         body_hash: columns.text("body_hash")?,
         semantic_key: columns.text_option("semantic_key")?,
+        repository: columns.text_option("repository")?,
         kind: columns.text("kind")?,
         body: columns.text("body")?,
+    })
+}
+
+fn read_summary(row: &SqliteRow) -> Result<ArrivalSummary, Error> {
+    let columns = Columns::of("inbox", row);
+    Ok(ArrivalSummary {
+        delivery_id: columns.text("delivery_id")?,
+        kind: columns.text("kind")?,
+        repository: columns.text_option("repository")?,
+        outcome: read_outcome(&columns)?,
+        received_at: columns.time("received_at")?,
+        position: columns.number("position")?,
     })
 }
 

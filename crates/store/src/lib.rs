@@ -11,11 +11,14 @@ mod effects;
 mod error;
 mod event_log;
 mod inbox;
+mod known_repositories;
 mod layers;
 mod live_sandboxes;
 mod migrations;
 mod outbox;
 mod page;
+mod postings;
+mod pull_requests;
 mod repositories;
 mod row;
 mod runs;
@@ -37,13 +40,16 @@ pub use event_log::{
     DeadLetter, EventLog, Fetched, Lease, NewMessage, Operation, Outcome, StoredMessage,
     SubscriptionRow,
 };
-pub use inbox::{Arrival, Inbox, InboxAnswer, InboxOutcome};
+pub use inbox::{Arrival, ArrivalSummary, Inbox, InboxAnswer, InboxOutcome};
+pub use known_repositories::{KnownRepositories, KnownRepository};
 pub use layers::{BuildClaim, LayerRequest, Layers};
 pub use live_sandboxes::LiveSandboxes;
 pub use outbox::{Outbox, OutboxMessage};
 pub use page::{Cursor, Page, PageRequest, ParseCursorError};
+pub use postings::{Posting, Postings};
+pub use pull_requests::{PullRequestFilter, PullRequests, StoredPullRequest};
 pub use repositories::Repositories;
-pub use runs::Runs;
+pub use runs::{RunFilter, Runs};
 pub use seen::Seen;
 pub use snapshots::Snapshots;
 pub use steps::{Acceptance, Claim, Retry, Steps};

@@ -19,6 +19,11 @@ struct Migration {
 const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, min_reader: 1, sql: include_str!("../migrations/0001_initial.sql") },
     Migration { version: 2, min_reader: 1, sql: include_str!("../migrations/0002_messages.sql") },
+    Migration {
+        version: 3,
+        min_reader: 1,
+        sql: include_str!("../migrations/0003_pull_requests.sql"),
+    },
 ];
 
 /// The schema that this program brings a database to.

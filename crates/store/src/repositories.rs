@@ -4,7 +4,8 @@ use sandgate_domain::TenantId;
 
 use crate::session::Session;
 use crate::{
-    Effects, EventLog, Inbox, Layers, LiveSandboxes, Outbox, Runs, Seen, Snapshots, Steps,
+    Effects, EventLog, Inbox, KnownRepositories, Layers, LiveSandboxes, Outbox, Postings,
+    PullRequests, Runs, Seen, Snapshots, Steps,
 };
 
 /// Gives the repositories.
@@ -41,6 +42,21 @@ impl Repositories {
     /// The sandboxes that live on this machine, of all tenants.
     pub fn live_sandboxes(&self) -> LiveSandboxes {
         LiveSandboxes::new(self.session.clone())
+    }
+
+    /// The source repositories that a tenant made known.
+    pub fn known_repositories(&self, tenant: &TenantId) -> KnownRepositories {
+        KnownRepositories::new(self.session.clone(), tenant.clone())
+    }
+
+    /// The pull requests of a tenant.
+    pub fn pull_requests(&self, tenant: &TenantId) -> PullRequests {
+        PullRequests::new(self.session.clone(), tenant.clone())
+    }
+
+    /// The checks and comments that a tenant's pull requests show.
+    pub fn postings(&self, tenant: &TenantId) -> Postings {
+        Postings::new(self.session.clone(), tenant.clone())
     }
 
     /// What arrived from outside for a tenant.

@@ -13,6 +13,19 @@ use crate::session::Session;
 use crate::steps;
 use crate::text::{self, JSON, NAME, PATH, bounded, bounded_option};
 
+/// Which runs are listed. An empty filter lists all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RunFilter {
+    /// Of this repository, by its name or its key.
+    pub repository: Option<String>,
+    /// Whose commit begins with these hex digits.
+    pub sha_prefix: Option<String>,
+    /// Of this pull request.
+    pub pull_request: Option<String>,
+    /// With this result.
+    pub result: Option<GateResult>,
+}
+
 /// The runs of a tenant.
 #[derive(Debug, Clone)]
 pub struct Runs {
@@ -47,41 +60,90 @@ impl Runs {
         row.as_ref().map(read).transpose()
     }
 
+    /// The run that a request with this key made before.
+    pub async fn of_request(&self, request_key: &str) -> Result<Option<Run>, Error> {
+        let row = sqlx::query("SELECT * FROM runs WHERE tenant_id = $1 AND request_key = $2")
+            .bind(self.tenant.as_str())
+            .bind(request_key)
+            .fetch_optional(&mut *self.session.read("reading a run").await?)
+            .await
+            .map_err(while_doing("reading a run"))?;
+        row.as_ref().map(read).transpose()
+    }
+
     /// The newest run of a repository.
     pub async fn latest(&self, repository_key: &str) -> Result<Option<Run>, Error> {
-        let page = self.list(Some(repository_key), &PageRequest::first(1)).await?;
+        let filter =
+            RunFilter { repository: Some(repository_key.to_owned()), ..RunFilter::default() };
+        let page = self.list(&filter, &PageRequest::first(1)).await?;
         Ok(page.items.into_iter().next())
     }
 
-    /// The runs of one repository or of all, the newest first.
+    /// The runs that pass the filter, the newest first.
     pub async fn list(
         &self,
-        repository_key: Option<&str>,
+        filter: &RunFilter,
         request: &PageRequest,
     ) -> Result<Page<Run>, Error> {
         let (created_at, id) = request.boundary();
-        let query = match repository_key {
-            Some(key) => sqlx::query(
-                "SELECT * FROM runs WHERE tenant_id = $1 AND repository_key = $2 \
-                 AND (created_at, id) < ($3, $4) ORDER BY created_at DESC, id DESC LIMIT $5",
-            )
-            .bind(self.tenant.as_str())
-            .bind(key),
-            None => sqlx::query(
-                "SELECT * FROM runs WHERE tenant_id = $1 \
-                 AND (created_at, id) < ($2, $3) ORDER BY created_at DESC, id DESC LIMIT $4",
-            )
-            .bind(self.tenant.as_str()),
-        };
-        let rows = query
-            .bind(created_at)
-            .bind(id)
-            .bind(request.fetch_limit())
-            .fetch_all(&mut *self.session.read("listing runs").await?)
-            .await
-            .map_err(while_doing("listing runs"))?;
+        let sha_pattern = filter.sha_prefix.as_ref().map(|prefix| format!("{prefix}%"));
+        let rows = sqlx::query(
+            "SELECT * FROM runs WHERE tenant_id = $1 AND (created_at, id) < ($2, $3) \
+             AND ($4 IS NULL OR repository_key = $4 OR repository = $4) \
+             AND ($5 IS NULL OR head_sha LIKE $5) \
+             AND ($6 IS NULL OR pull_request_id = $6) \
+             AND ($7 IS NULL OR result = $7) \
+             ORDER BY created_at DESC, id DESC LIMIT $8",
+        )
+        .bind(self.tenant.as_str())
+        .bind(created_at)
+        .bind(id)
+        .bind(filter.repository.as_deref())
+        .bind(sha_pattern)
+        .bind(filter.pull_request.as_deref())
+        .bind(filter.result.map(GateResult::as_str))
+        .bind(request.fetch_limit())
+        .fetch_all(&mut *self.session.read("listing runs").await?)
+        .await
+        .map_err(while_doing("listing runs"))?;
         let runs = rows.iter().map(read).collect::<Result<Vec<Run>, Error>>()?;
         Ok(Page::of(runs, request, |run| (run.created_at, run.id.to_string())))
+    }
+
+    /// The state machine of a run went on. False if the run has ended.
+    pub async fn advance(&self, id: RunId, progress: &str) -> Result<bool, Error> {
+        const DOING: &str = "writing the progress of a run down";
+        let progress = bounded("progress", progress, JSON)?;
+        let mut transaction = self.session.write(DOING).await?;
+        let changed = sqlx::query(
+            "UPDATE runs SET progress = $3 WHERE tenant_id = $1 AND id = $2 AND state <> 'ended'",
+        )
+        .bind(self.tenant.as_str())
+        .bind(id.to_string())
+        .bind(progress)
+        .execute(&mut *transaction)
+        .await
+        .map_err(while_doing(DOING))?;
+        transaction.commit().await.map_err(while_doing(DOING))?;
+        Ok(changed.rows_affected() > 0)
+    }
+
+    /// The success of a run made this snapshot.
+    pub async fn approve(&self, id: RunId, snapshot: SnapshotId) -> Result<bool, Error> {
+        const DOING: &str = "writing the approved snapshot of a run down";
+        let mut transaction = self.session.write(DOING).await?;
+        let changed = sqlx::query(
+            "UPDATE runs SET approved_snapshot_id = $3 \
+             WHERE tenant_id = $1 AND id = $2 AND result = 'success'",
+        )
+        .bind(self.tenant.as_str())
+        .bind(id.to_string())
+        .bind(snapshot.to_string())
+        .execute(&mut *transaction)
+        .await
+        .map_err(while_doing(DOING))?;
+        transaction.commit().await.map_err(while_doing(DOING))?;
+        Ok(changed.rows_affected() > 0)
     }
 
     /// The runs that have not ended, the oldest first; at most `limit`.
@@ -159,9 +221,10 @@ async fn insert(
         run.isolation.as_ref().map(|summary| text::json("isolation", summary)).transpose()?;
     sqlx::query(
         "INSERT INTO runs (tenant_id, id, repository, repository_key, head_sha, base_sha, branch, \
-         dirty, plan, generation, state, result, isolation, unsupported, created_at, started_at, \
-         ended_at, approved_snapshot_id) VALUES \
-         ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
+         dirty, plan, progress, pull_request_id, request_key, generation, state, result, isolation, \
+         unsupported, created_at, started_at, ended_at, approved_snapshot_id) VALUES \
+         ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, \
+         $20, $21)",
     )
     .bind(tenant.as_str())
     .bind(run.id.to_string())
@@ -172,6 +235,9 @@ async fn insert(
     .bind(bounded_option("branch", run.branch.as_deref(), PATH)?)
     .bind(i64::from(run.dirty))
     .bind(bounded("plan", &run.plan, JSON)?)
+    .bind(bounded("progress", &run.progress, JSON)?)
+    .bind(bounded_option("pull request", run.pull_request.as_deref(), NAME)?)
+    .bind(bounded_option("request key", run.request_key.as_deref(), NAME)?)
     .bind(i64::from(run.generation))
     .bind(run.state.name())
     .bind(run.state.result().map(GateResult::as_str))
@@ -199,6 +265,9 @@ fn read(row: &SqliteRow) -> Result<Run, Error> {
         branch: columns.text_option("branch")?,
         dirty: columns.flag("dirty")?,
         plan: columns.text("plan")?,
+        progress: columns.text("progress")?,
+        pull_request: columns.text_option("pull_request_id")?,
+        request_key: columns.text_option("request_key")?,
         generation: columns.number("generation")?,
         state: read_state(&columns)?,
         isolation: columns.json_option("isolation")?,

@@ -3,9 +3,9 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
-use sandgate_domain::{ErrorCode, GateResult, Resources, Timestamp};
+use sandgate_domain::{ErrorCode, GateResult, Timestamp};
 
-use crate::{common, runs, snapshots};
+use crate::{runs, snapshots};
 
 /// A field of a message that does not hold what it should.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -52,30 +52,6 @@ where
     T::Err: Display,
 {
     text.map(|text| required_field(field, text)).transpose()
-}
-
-impl From<Resources> for common::v1::Resources {
-    fn from(limits: Resources) -> Self {
-        Self {
-            cpu_millis: limits.cpu_millis,
-            memory_bytes: limits.memory_bytes,
-            disk_bytes: limits.disk_bytes,
-            disk_inodes: limits.disk_inodes,
-            pids: limits.pids,
-        }
-    }
-}
-
-impl From<common::v1::Resources> for Resources {
-    fn from(limits: common::v1::Resources) -> Self {
-        Self {
-            cpu_millis: limits.cpu_millis,
-            memory_bytes: limits.memory_bytes,
-            disk_bytes: limits.disk_bytes,
-            disk_inodes: limits.disk_inodes,
-            pids: limits.pids,
-        }
-    }
 }
 
 impl runs::v1::Run {
@@ -151,13 +127,6 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-
-    #[test]
-    fn resources_read_back() {
-        let limits =
-            Resources { cpu_millis: 1, memory_bytes: 2, disk_bytes: 3, disk_inodes: 4, pids: 5 };
-        assert_eq!(Resources::from(common::v1::Resources::from(limits)), limits);
-    }
 
     #[test]
     fn a_bad_field_is_named() {

@@ -46,10 +46,6 @@ macro_rules! generated {
 }
 
 generated!(
-    /// The side of the integration agent that gate runners speak to.
-    agent => "sandgate.agent.v1",
-    /// The sandboxes of one machine.
-    node => "sandgate.node.v1",
     /// Repositories, pull requests, deliveries, and the files of known repositories.
     pulls => "sandgate.pulls.v1",
     /// Runs as people and front doors see them.

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
 use sandgate_domain::Timestamp;
 use sandgate_wire::pulls::v1::{
-    ApproveRequest, Check, GetPullRequestRequest, ListPullRequestsRequest, PullRequest,
+    ApproveRequest, Check, CloseRequest, GetPullRequestRequest, ListPullRequestsRequest,
+    OpenRequest, PullRequest, PushRequest,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -18,8 +20,8 @@ use crate::problem::Problem;
 use crate::router::App;
 use crate::text::rfc3339;
 
-/// Who approved, as it is written down: whoever holds the one access token.
-pub const APPROVER: &str = "holder of the access token";
+/// Who opened or approved, as it is written down: whoever holds the one access token.
+pub const ACTOR: &str = "holder of the access token";
 
 /// One pull request.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -91,6 +93,30 @@ pub struct PullRequestsQuery {
 pub struct Approval {
     /// The head that was looked at; another head is not approved.
     pub sha: String,
+}
+
+/// A pull request to open in a repository that lies on the machine of the server.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NewPullRequest {
+    /// The repository that it goes into.
+    pub repo: String,
+    /// A folder on the machine of the server: what is committed there becomes the head.
+    pub checkout: String,
+    /// The name that its branch gets.
+    pub head_branch: String,
+    /// The branch that it goes into; the default branch if not given.
+    pub base_branch: Option<String>,
+    /// The head branch if not given.
+    pub title: Option<String>,
+}
+
+/// New commits for a pull request.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewCommits {
+    /// A folder on the machine of the server: what is committed there becomes the head.
+    pub checkout: String,
 }
 
 /// Pull requests.
@@ -168,9 +194,54 @@ pub async fn approve_head(app: &App, id: String, sha: &str) -> Result<PullReques
         repository: known.repo,
         number: known.number,
         sha,
-        approver: APPROVER.to_owned(),
+        approver: ACTOR.to_owned(),
     };
     Ok(call(app.clients.pull_requests.clone().approve(request)).await?.into())
+}
+
+/// Opens a pull request.
+#[utoipa::path(post, path = "/api/v1/pull-requests", request_body = NewPullRequest, tag = "pull requests",
+    responses((status = 201, body = PullRequestItem), (status = "default", body = Problem)))]
+pub async fn open(
+    State(app): State<Arc<App>>,
+    Body(new): Body<NewPullRequest>,
+) -> Result<(StatusCode, Json<PullRequestItem>), Problem> {
+    let NewPullRequest { repo, checkout, head_branch, base_branch, title } = new;
+    let request = OpenRequest {
+        repository: repo,
+        checkout,
+        head_branch,
+        base_branch,
+        title,
+        author: ACTOR.to_owned(),
+    };
+    let opened = call(app.clients.pull_requests.clone().open(request)).await?;
+    Ok((StatusCode::CREATED, Json(opened.into())))
+}
+
+/// Moves the head of an open pull request.
+#[utoipa::path(post, path = "/api/v1/pull-requests/{id}/push", params(("id" = String, Path)), tag = "pull requests",
+    request_body = NewCommits,
+    responses((status = 200, body = PullRequestItem), (status = "default", body = Problem)))]
+pub async fn push(
+    State(app): State<Arc<App>>,
+    Id(id): Id<String>,
+    Body(NewCommits { checkout }): Body<NewCommits>,
+) -> Result<Json<PullRequestItem>, Problem> {
+    let id = page::text("id", Some(id))?;
+    let request = PushRequest { id, checkout, ..PushRequest::default() };
+    Ok(Json(call(app.clients.pull_requests.clone().push(request)).await?.into()))
+}
+
+/// Closes a pull request; one that is closed stays so.
+#[utoipa::path(post, path = "/api/v1/pull-requests/{id}/close", params(("id" = String, Path)), tag = "pull requests",
+    responses((status = 200, body = PullRequestItem), (status = "default", body = Problem)))]
+pub async fn close(
+    State(app): State<Arc<App>>,
+    Id(id): Id<String>,
+) -> Result<Json<PullRequestItem>, Problem> {
+    let request = CloseRequest { id: page::text("id", Some(id))?, ..CloseRequest::default() };
+    Ok(Json(call(app.clients.pull_requests.clone().close(request)).await?.into()))
 }
 
 impl From<PullRequest> for PullRequestItem {

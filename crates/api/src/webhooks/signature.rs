@@ -30,7 +30,10 @@ impl Signature {
 
     /// Whether the body was signed with the secret.
     pub fn verifies(&self, secret: &WebhookSecret, body: &[u8]) -> bool {
-        ring::hmac::verify(secret.key(), body, &self.0).is_ok()
+        // Every key is tried, so that the time does not tell which one was good.
+        let good =
+            secret.keys().iter().filter(|key| ring::hmac::verify(key, body, &self.0).is_ok());
+        good.count() > 0
     }
 }
 
@@ -96,7 +99,7 @@ mod tests {
         #[test]
         fn one_changed_bit_never_verifies(body in proptest::collection::vec(any::<u8>(), 1..200), at: usize) {
             let secret = WebhookSecret::new(b"secret").unwrap();
-            let tag = ring::hmac::sign(secret.key(), &body);
+            let tag = ring::hmac::sign(&secret.keys()[0], &body);
             let digits: String = tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
             let signature = Signature::from_headers(&headers(&[&format!("sha256={digits}")])).unwrap();
             prop_assert!(signature.verifies(&secret, &body));

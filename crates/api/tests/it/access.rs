@@ -30,7 +30,10 @@ const ROUTES: &[(&str, &str, bool)] = &[
     ("POST", "/api/v1/repos", false),
     ("DELETE", "/api/v1/repos/{owner}/{name}", false),
     ("GET", "/api/v1/pull-requests", false),
+    ("POST", "/api/v1/pull-requests", false),
     ("GET", "/api/v1/pull-requests/{id}", false),
+    ("POST", "/api/v1/pull-requests/{id}/push", false),
+    ("POST", "/api/v1/pull-requests/{id}/close", false),
     ("POST", "/api/v1/pull-requests/{id}/approve", false),
     ("GET", "/api/v1/runs", false),
     ("POST", "/api/v1/runs", false),
@@ -161,6 +164,10 @@ async fn with_the_token_every_route_answers() {
                 r#"{"repo":"acme/web","sha":"0123456789abcdef0123456789abcdef01234567"}"#
             }
             ("POST", "/api/v1/repos") => r#"{"name":"acme/new","path":"/srv/new"}"#,
+            ("POST", "/api/v1/pull-requests") => {
+                r#"{"repo":"acme/web","checkout":"/srv/web","headBranch":"topic"}"#
+            }
+            ("POST", path) if path.ends_with("/push") => r#"{"checkout":"/srv/web"}"#,
             ("POST", path) if path.starts_with("/api/v1/pull") => {
                 r#"{"sha":"0123456789abcdef0123456789abcdef01234567"}"#
             }

@@ -205,12 +205,13 @@ proptest! {
     #[test]
     fn no_body_is_our_fault(
         path in proptest::sample::select(&["/api/v1/runs", "/api/v1/repos", "/login",
+            "/api/v1/pull-requests", "/api/v1/pull-requests/pr_8/push", "/api/v1/pull-requests/pr_8/close",
             "/api/v1/pull-requests/pr_8/approve", "/pull-requests/pr_8/approve",
             "/api/v1/runs/run_00000000000000000000000000000002/rerun", "/api/webhooks/github"][..]),
         body in prop_oneof![
             proptest::collection::vec(any::<u8>(), 0..200),
             "[{}\\[\\]\":,a-z0-9]{0,60}".prop_map(String::into_bytes),
-            r#"\{"(repo|sha|name|path|onlyFailed)":("[^"\\]{0,40}"|[0-9]{1,20}|null|true)\}"#.prop_map(String::into_bytes),
+            r#"\{"(repo|sha|name|path|onlyFailed|checkout|headBranch)":("[^"\\]{0,40}"|[0-9]{1,20}|null|true)\}"#.prop_map(String::into_bytes),
         ],
         media in proptest::sample::select(&["application/json", "application/x-www-form-urlencoded", "text/plain"][..]),
     ) {

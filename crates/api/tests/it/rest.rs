@@ -167,6 +167,24 @@ async fn pull_requests_are_approved_at_one_head() {
 }
 
 #[tokio::test]
+async fn pull_requests_are_opened_pushed_to_and_closed() {
+    let doors = doors();
+    let body =
+        r#"{"repo":"acme/web","checkout":"/srv/one","headBranch":"topic","title":"A title"}"#;
+    let opened = doors.post("/api/v1/pull-requests", body).await;
+    assert_eq!(opened.status, 201);
+    let opened = opened.json();
+    assert_eq!((&opened["title"], &opened["headSha"]), (&json!("A title"), &json!("/srv/one")));
+    let path = format!("/api/v1/pull-requests/{}", opened["id"].as_str().unwrap());
+    let pushed = doors.post(&format!("{path}/push"), r#"{"checkout":"/srv/two"}"#).await;
+    assert_eq!((pushed.status.as_u16(), &pushed.json()["headSha"]), (200, &json!("/srv/two")));
+    let closed = doors.post(&format!("{path}/close"), "").await;
+    assert_eq!((closed.status.as_u16(), &closed.json()["state"]), (200, &json!("closed")));
+    let unknown = r#"{"repo":"acme/web","checkout":"/srv/one","headBranch":"topic","fork":true}"#;
+    doors.post("/api/v1/pull-requests", unknown).await.assert_problem(400, "invalid_argument");
+}
+
+#[tokio::test]
 async fn repositories_and_snapshots_come_and_go() {
     let doors = doors();
     let added = doors.post("/api/v1/repos", r#"{"name":"acme/new","path":"/srv/new"}"#).await;
@@ -206,7 +224,7 @@ async fn the_description_names_every_rest_route_and_ourselves() {
     assert_eq!(description["info"]["title"], "Sandgate");
     let paths = description["paths"].as_object().unwrap();
     let routes: usize = paths.values().map(|methods| methods.as_object().unwrap().len()).sum();
-    assert_eq!((paths.len(), routes), (16, 19));
+    assert_eq!((paths.len(), routes), (18, 22));
     assert!(paths.keys().all(|path| path.starts_with("/api/v1/")));
     assert_eq!(description["components"]["securitySchemes"]["token"]["scheme"], "bearer");
     let run = &description["components"]["schemas"]["Run"]["properties"];

@@ -9,12 +9,10 @@ use sandgate_wire::pulls::v1::*;
 use sandgate_wire::runs::v1::runs_server::Runs;
 use sandgate_wire::runs::v1::*;
 use sandgate_wire::sandboxes::v1::sandboxes_server::Sandboxes;
-use sandgate_wire::sandboxes::v1::{
-    CreateReply, CreateRequest, ListReply, ListRequest, RegisterReply, RegisterRequest, SandboxRow,
-};
+use sandgate_wire::sandboxes::v1::{ListReply, ListRequest, SandboxRow};
 use sandgate_wire::snapshots::v1::snapshots_server::Snapshots;
 use sandgate_wire::snapshots::v1::*;
-use sandgate_wire::{node, status};
+use sandgate_wire::status;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
@@ -47,12 +45,26 @@ impl Memory {
         self.0.lock().unwrap()
     }
 
-    fn open(&self) -> Result<MutexGuard<'_, Held>, Status> {
+    fn available(&self) -> Result<MutexGuard<'_, Held>, Status> {
         let held = self.held();
         match held.outage {
             Some(code) => Err(status(code, "the store at /var/lib/secret is gone")),
             None => Ok(held),
         }
+    }
+}
+
+impl Memory {
+    fn change(
+        &self,
+        id: Option<String>,
+        change: impl FnOnce(&mut PullRequest),
+    ) -> Answer<PullRequest> {
+        let mut held = self.available()?;
+        let found = held.pulls.iter_mut().find(|pull| Some(&pull.id) == id.as_ref());
+        let pull = found.ok_or(missing("pull request"))?;
+        change(pull);
+        Ok(Response::new(pull.clone()))
     }
 }
 
@@ -81,17 +93,12 @@ impl Runs for Memory {
     type WatchStream = ReceiverStream<Result<RunEvent, Status>>;
     type ReadLogStream = ReceiverStream<Result<LogChunk, Status>>;
 
-    async fn create(&self, request: Request<CreateRunRequest>) -> Answer<CreateRunReply> {
-        let repository = request.into_inner().source.unwrap_or_default().repository;
-        Err(missing(&format!("repository as {repository}")))
-    }
-
     async fn create_from_commit(
         &self,
         request: Request<CreateFromCommitRequest>,
     ) -> Answer<CreateRunReply> {
         let request = request.into_inner();
-        let mut held = self.open()?;
+        let mut held = self.available()?;
         if !held.repositories.iter().any(|known| known.name == request.repository) {
             return Err(missing("repository"));
         }
@@ -116,20 +123,20 @@ impl Runs for Memory {
 
     async fn get(&self, request: Request<GetRunRequest>) -> Answer<Run> {
         let id = request.into_inner().id;
-        let held = self.open()?;
+        let held = self.available()?;
         held.runs.iter().find(|r| r.id == id).cloned().map(Response::new).ok_or(missing("run"))
     }
 
     async fn get_gate(&self, request: Request<GetGateRequest>) -> Answer<Gate> {
         let id = request.into_inner().id;
-        let held = self.open()?;
+        let held = self.available()?;
         let gate = held.runs.iter().flat_map(|run| &run.gates).find(|gate| gate.id == id);
         gate.cloned().map(Response::new).ok_or(missing("gate"))
     }
 
     async fn list(&self, request: Request<ListRunsRequest>) -> Answer<ListRunsReply> {
         let wanted = request.into_inner();
-        let held = self.open()?;
+        let held = self.available()?;
         let matches: Vec<Run> = held
             .runs
             .iter()
@@ -146,7 +153,7 @@ impl Runs for Memory {
 
     async fn cancel(&self, request: Request<CancelRunRequest>) -> Answer<Run> {
         let CancelRunRequest { id, reason } = request.into_inner();
-        let mut held = self.open()?;
+        let mut held = self.available()?;
         let run = held.runs.iter_mut().find(|run| run.id == id).ok_or(missing("run"))?;
         if run.result.is_some() {
             return Err(status(ErrorCode::Conflict, "the run has ended already"));
@@ -160,7 +167,7 @@ impl Runs for Memory {
 
     async fn rerun(&self, request: Request<RerunRequest>) -> Answer<Run> {
         let RerunRequest { id, only_failed } = request.into_inner();
-        let mut held = self.open()?;
+        let mut held = self.available()?;
         let old = held.runs.iter().find(|run| run.id == id).ok_or(missing("run"))?;
         let run = Run {
             id: format!("run_{:032x}", 2000 + held.runs.len()),
@@ -186,7 +193,7 @@ impl Runs for Memory {
 
     async fn read_log(&self, request: Request<ReadLogRequest>) -> Answer<Self::ReadLogStream> {
         let ReadLogRequest { step, offset, follow } = request.into_inner();
-        let mut held = self.open()?;
+        let mut held = self.available()?;
         let (_, log) = held.logs.iter().find(|(id, _)| *id == step).ok_or(missing("log"))?;
         let rest = usize::try_from(offset).ok().and_then(|at| log.get(at..)).unwrap_or_default();
         let (sender, receiver) = mpsc::channel(16);
@@ -206,7 +213,7 @@ impl PullRequests for Memory {
     /// Keeps bodies by id, as the table of webhooks asks.
     async fn accept(&self, request: Request<AcceptRequest>) -> Answer<AcceptReply> {
         let delivery = request.into_inner();
-        let mut held = self.open()?;
+        let mut held = self.available()?;
         let known = held.deliveries.iter().find(|(old, _)| old.delivery_id == delivery.delivery_id);
         if let Some((old, state)) = known {
             if old.body != delivery.body {
@@ -234,7 +241,7 @@ impl PullRequests for Memory {
 
     async fn get(&self, request: Request<GetPullRequestRequest>) -> Answer<PullRequest> {
         let wanted = request.into_inner();
-        let held = self.open()?;
+        let held = self.available()?;
         let found = held.pulls.iter().find(|pull| match &wanted.id {
             Some(id) => pull.id == *id,
             None => pull.repository == wanted.repository && pull.number == wanted.number,
@@ -247,7 +254,7 @@ impl PullRequests for Memory {
         request: Request<ListPullRequestsRequest>,
     ) -> Answer<ListPullRequestsReply> {
         let wanted = request.into_inner();
-        let held = self.open()?;
+        let held = self.available()?;
         let matches: Vec<PullRequest> = held
             .pulls
             .iter()
@@ -262,7 +269,7 @@ impl PullRequests for Memory {
 
     async fn approve(&self, request: Request<ApproveRequest>) -> Answer<PullRequest> {
         let approval = request.into_inner();
-        let mut held = self.open()?;
+        let mut held = self.available()?;
         held.approvals.push(approval.clone());
         let pull = held
             .pulls
@@ -276,12 +283,48 @@ impl PullRequests for Memory {
         Ok(Response::new(pull.clone()))
     }
 
+    async fn open(&self, request: Request<OpenRequest>) -> Answer<PullRequest> {
+        let wanted = request.into_inner();
+        let mut held = self.available()?;
+        let number = held.pulls.len() as u64 + 1;
+        let pull = PullRequest {
+            id: format!("pr_{number}"),
+            repository: wanted.repository,
+            number,
+            title: wanted.title.unwrap_or_else(|| wanted.head_branch.clone()),
+            author: wanted.author,
+            head_sha: wanted.checkout,
+            head_branch: wanted.head_branch,
+            base_branch: wanted.base_branch.unwrap_or_else(|| "main".to_owned()),
+            state: "open".to_owned(),
+            ..PullRequest::default()
+        };
+        held.pulls.push(pull.clone());
+        Ok(Response::new(pull))
+    }
+
+    async fn push(&self, request: Request<PushRequest>) -> Answer<PullRequest> {
+        let PushRequest { id, checkout, .. } = request.into_inner();
+        self.change(id, |pull| pull.head_sha = checkout)
+    }
+
+    async fn close(&self, request: Request<CloseRequest>) -> Answer<PullRequest> {
+        self.change(request.into_inner().id, |pull| pull.state = "closed".to_owned())
+    }
+
+    async fn report_unplanned(
+        &self,
+        request: Request<ReportUnplannedRequest>,
+    ) -> Answer<ReportUnplannedReply> {
+        Err(missing(&format!("pull request as {}", request.into_inner().pull_request)))
+    }
+
     async fn list_deliveries(
         &self,
         request: Request<ListDeliveriesRequest>,
     ) -> Answer<ListDeliveriesReply> {
         let wanted = request.into_inner();
-        let held = self.open()?;
+        let held = self.available()?;
         let rows: Vec<Delivery> = held
             .deliveries
             .iter()
@@ -306,7 +349,7 @@ fn ignored(reason: &str) -> AcceptReply {
 impl Repositories for Memory {
     async fn add(&self, request: Request<AddRepositoryRequest>) -> Answer<Repository> {
         let AddRepositoryRequest { name, path } = request.into_inner();
-        let mut held = self.open()?;
+        let mut held = self.available()?;
         if held.repositories.iter().any(|known| known.name == name) {
             return Err(status(ErrorCode::Conflict, "it is known already"));
         }
@@ -319,7 +362,7 @@ impl Repositories for Memory {
     }
 
     async fn list(&self, _: Request<ListRepositoriesRequest>) -> Answer<ListRepositoriesReply> {
-        let repositories = self.open()?.repositories.clone();
+        let repositories = self.available()?.repositories.clone();
         Ok(Response::new(ListRepositoriesReply { repositories }))
     }
 
@@ -328,7 +371,7 @@ impl Repositories for Memory {
         request: Request<RemoveRepositoryRequest>,
     ) -> Answer<RemoveRepositoryReply> {
         let name = request.into_inner().name;
-        let mut held = self.open()?;
+        let mut held = self.available()?;
         let before = held.repositories.len();
         held.repositories.retain(|known| known.name != name);
         if held.repositories.len() == before {
@@ -340,32 +383,16 @@ impl Repositories for Memory {
 
 #[tonic::async_trait]
 impl Snapshots for Memory {
-    async fn claim_layer(&self, _: Request<ClaimLayerRequest>) -> Answer<ClaimLayerReply> {
-        Err(Status::unimplemented("front doors never claim layers"))
-    }
-
-    async fn finish_layer(&self, _: Request<FinishLayerRequest>) -> Answer<FinishLayerReply> {
-        Err(Status::unimplemented("front doors never finish layers"))
-    }
-
-    async fn abandon_layer(&self, _: Request<AbandonLayerRequest>) -> Answer<AbandonLayerReply> {
-        Err(Status::unimplemented("front doors never abandon layers"))
-    }
-
-    async fn record(&self, _: Request<RecordSnapshotRequest>) -> Answer<Snapshot> {
-        Err(Status::unimplemented("front doors never record snapshots"))
-    }
-
     async fn get(&self, request: Request<GetSnapshotRequest>) -> Answer<Snapshot> {
         let id = request.into_inner().id;
-        let held = self.open()?;
+        let held = self.available()?;
         let found = held.snapshots.iter().find(|snapshot| snapshot.id == id);
         found.cloned().map(Response::new).ok_or(missing("snapshot"))
     }
 
     async fn list(&self, request: Request<ListSnapshotsRequest>) -> Answer<ListSnapshotsReply> {
         let wanted = request.into_inner();
-        let held = self.open()?;
+        let held = self.available()?;
         let matches: Vec<Snapshot> = held
             .snapshots
             .iter()
@@ -379,7 +406,7 @@ impl Snapshots for Memory {
 
     async fn delete(&self, request: Request<DeleteSnapshotRequest>) -> Answer<Snapshot> {
         let id = request.into_inner().id;
-        let mut held = self.open()?;
+        let mut held = self.available()?;
         let found = held.snapshots.iter_mut().find(|snapshot| snapshot.id == id);
         let snapshot = found.ok_or(missing("snapshot"))?;
         snapshot.state = "deleted".to_owned();
@@ -389,24 +416,9 @@ impl Snapshots for Memory {
 
 #[tonic::async_trait]
 impl Sandboxes for Memory {
-    async fn register(&self, _: Request<RegisterRequest>) -> Answer<RegisterReply> {
-        Err(Status::unimplemented("front doors never register nodes"))
-    }
-
-    async fn create(&self, _: Request<CreateRequest>) -> Answer<CreateReply> {
-        Err(Status::unimplemented("front doors never create sandboxes"))
-    }
-
-    async fn destroy(
-        &self,
-        _: Request<node::v1::DestroyRequest>,
-    ) -> Answer<node::v1::DestroyReply> {
-        Err(Status::unimplemented("front doors never destroy sandboxes"))
-    }
-
     async fn list(&self, request: Request<ListRequest>) -> Answer<ListReply> {
         let wanted = request.into_inner();
-        let held = self.open()?;
+        let held = self.available()?;
         let (sandboxes, next_page_token) =
             page(&held.sandboxes, wanted.page_size, wanted.page_token.as_deref())?;
         Ok(Response::new(ListReply { sandboxes, next_page_token }))

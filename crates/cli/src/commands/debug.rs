@@ -62,6 +62,7 @@ pub async fn run(context: &Context, command: Debug) -> Result<Exit, Failure> {
             step: None,
             layers: snapshot.layers.clone(),
             network: entry.network == NetworkAccess::Full,
+            private_ranges: false,
             limits: entry.resources,
             files: RunFiles {
                 scripts: entry.commands.clone(),

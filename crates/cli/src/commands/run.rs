@@ -3,19 +3,16 @@
 mod configuration;
 mod summary;
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::io::Write;
 
 use clap::Args;
 use sandgate_chassis::Shutdown;
-use sandgate_domain::{
-    Entry, ErrorCode, GateResult, NetworkAccess, Resources, Run as RunRow, RunId, SnapshotId,
-    SnapshotKind, TrustTier, UnsupportedKey,
-};
+use sandgate_domain::{ErrorCode, GateResult, Run as RunRow, RunId, TrustTier, UnsupportedKey};
 use sandgate_engine::plan::{Plan, PlanInput, plan};
-use sandgate_gate_runner::{Checkout, Prepared, Runner, RunnerParts};
+use sandgate_gate_runner::Checkout;
 use sandgate_integration_agent::NewRun;
-use sandgate_node::{BranchName, GitProgram, Repository, Tree};
-use sandgate_snapshot_service::SnapshotDraft;
+use sandgate_node::{BranchName, GitProgram, Node, Repository, Tree};
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
@@ -23,11 +20,14 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::local::{Machine, Records};
 use crate::output::{self, Format};
-use crate::progress::{self, Style};
+use crate::progress::{self, Form, Style};
 use crate::view::RunView;
 
 pub use configuration::FILE_NAME;
 pub use configuration::facts;
+
+/// The reason of what did not end because of a signal.
+const INTERRUPTED: &str = "interrupted";
 
 /// Arguments of `sandgate run`.
 #[derive(Debug, Args)]
@@ -56,6 +56,7 @@ struct Subject {
 /// Runs the gates and prints how they ended.
 pub async fn run(context: &Context, command: Run) -> Result<Exit, Failure> {
     let shutdown = Shutdown::on_signals()?;
+    leave_at_second_signal(&shutdown);
     let subject = subject(context, &command)?;
     let configured = configuration::read(context, &subject.repository, &subject.tree)?;
     let base = command.base.as_deref().map(|base| subject.repository.resolve(base)).transpose()?;
@@ -81,6 +82,10 @@ pub async fn run(context: &Context, command: Run) -> Result<Exit, Failure> {
     for key in &unsupported {
         eprintln!("warning: {}:{}: `{}` {}", key.file, key.line, key.key, key.instead);
     }
+    if !context.global.quiet && matches!(context.global.progress.decide(), Form::Tty | Form::Plain)
+    {
+        eprintln!("{}", sandboxes(machine.gateway.node()));
+    }
     let new = NewRun {
         repository: subject.key.clone(),
         repository_key: subject.key.clone(),
@@ -91,15 +96,32 @@ pub async fn run(context: &Context, command: Run) -> Result<Exit, Failure> {
         tier: TrustTier::Member,
         plan: plan.clone(),
         unsupported,
-        isolation: machine.gateway.node().report().summary(),
+        source: None,
+        is_whole: command.gates.is_empty(),
+        pull_request: None,
+        revision: 0,
+        request_key: Some(machine.owner.clone()),
     };
     let branch = branch.and_then(|name| name.parse::<BranchName>().ok());
     let checkout = Checkout { repository: subject.repository, tree: subject.tree, base, branch };
     let work = Work { context, records: &records, machine: &machine };
     let slots = command.jobs.map_or_else(default_slots, usize::from);
-    let run = work.drive(new, checkout, &plan, slots, &shutdown, command.gates.is_empty()).await?;
+    let run = work.drive(new, checkout, &plan, slots, &shutdown).await?;
     work.tidy().await;
     finish(context, &records, run, shutdown.soft.is_cancelled()).await
+}
+
+/// A second signal ends this process wherever it is. The kernel ends what runs in its sandboxes, and the next start removes
+/// the rest and ends the run.
+fn leave_at_second_signal(shutdown: &Shutdown) {
+    let hard = shutdown.hard.clone();
+    tokio::spawn(async move {
+        hard.cancelled().await;
+        // Nobody may read it any more.
+        let _told =
+            writeln!(std::io::stderr(), "left at once; the next start of sandgate tidies up");
+        std::process::exit(Exit::Interrupted as i32);
+    });
 }
 
 fn subject(context: &Context, command: &Run) -> Result<Subject, Failure> {
@@ -131,7 +153,8 @@ fn gate_names(names: &[String]) -> Result<Vec<sandgate_engine::GateName>, Failur
     names.iter().map(parse).collect()
 }
 
-fn require_isolation(machine: &Machine) -> Result<(), Failure> {
+/// Refuses to go on where sandboxes can't be isolated.
+pub fn require_isolation(machine: &Machine) -> Result<(), Failure> {
     let report = machine.gateway.node().report();
     if report.usable() {
         return Ok(());
@@ -142,6 +165,18 @@ fn require_isolation(machine: &Machine) -> Result<(), Failure> {
     let message = format!("this machine can't hold an isolated sandbox:\n{}", lines.join("\n"));
     Err(Failure::new(ErrorCode::Unsupported, message)
         .help("`sandgate doctor` tells what to do about each"))
+}
+
+/// How gates are isolated, and what they see of homes.
+fn sandboxes(node: &Node) -> String {
+    let level = node.report().summary().level.as_str();
+    let exposed: BTreeSet<&str> =
+        node.base().exposed.iter().map(|exposed| exposed.what.as_str()).collect();
+    if exposed.is_empty() {
+        return format!("isolation: {level}; nothing of a home is visible");
+    }
+    let exposed: Vec<&str> = exposed.into_iter().collect();
+    format!("isolation: {level}; visible of homes, read-only: {}", exposed.join(", "))
 }
 
 /// What a source holds that we do not fetch, as the run reports it.
@@ -158,7 +193,8 @@ fn entries(tree: &Tree) -> Vec<UnsupportedKey> {
         .collect()
 }
 
-fn default_slots() -> usize {
+/// How many gates run at a time if nobody says: as many as there are processors, at least two.
+pub fn default_slots() -> usize {
     std::thread::available_parallelism().map_or(2, usize::from).max(2)
 }
 
@@ -177,107 +213,57 @@ impl Work<'_> {
         plan: &Plan,
         slots: usize,
         shutdown: &Shutdown,
-        is_whole: bool,
     ) -> Result<RunId, Failure> {
         let agent = &self.machine.agent;
-        let runner = Runner::new(RunnerParts {
-            agent: agent.clone(),
-            gateway: self.machine.gateway.clone(),
-            snapshots: self.records.snapshots.clone(),
-            clock: Arc::clone(&self.context.clock),
-            owner: self.machine.owner.clone(),
-        });
-        let repository_key = new.repository_key.clone();
+        let runner = self.machine.runner(self.context, self.records)?;
         let run = agent.create_run(new).await?;
-        let style = Style {
-            form: if self.context.global.quiet {
-                progress::Form::None
-            } else {
-                self.context.global.progress.decide()
-            },
-            colour: self.context.colour,
-            output: self.context.global.verbose > 0,
+        let (_, steps) = agent.run(run).await?;
+        let names = steps.into_iter().map(|step| step.name).collect();
+        let following = tokio::spawn(progress::follow(self.style(), names, agent.watch(run)));
+        let preparing = tokio::select! {
+            prepared = runner.prepare(run, checkout, plan, TrustTier::Member) => Some(prepared),
+            () = shutdown.soft.cancelled() => None,
         };
-        let following =
-            tokio::spawn(progress::follow(style, agent.step_names(run)?, agent.watch(run)?));
-        let prepared = match runner.prepare(run, checkout, plan, TrustTier::Member).await {
-            Ok(prepared) => prepared,
-            Err(error) => {
+        match preparing {
+            Some(Ok(_prepared)) => {}
+            Some(Err(error)) => {
                 following.abort();
-                agent.fail(run, &error.chain()).await?;
+                agent.abandon(run, GateResult::Error, &error.chain()).await?;
                 return Err(error.into());
             }
-        };
+            None => {
+                following.abort();
+                agent.abandon(run, GateResult::Cancellation, INTERRUPTED).await?;
+                return Ok(run);
+            }
+        }
         let stop = CancellationToken::new();
         let serving = {
             let (runner, stop) = (runner.clone(), stop.clone());
-            tokio::spawn(async move { runner.serve(slots, stop).await })
+            tokio::spawn(async move { runner.serve(slots, Some(run), stop).await })
         };
-        agent.begin(run).await?;
+        agent.begin(run, &self.machine.gateway.node().report().summary()).await?;
         let verdict = agent.verdict(run);
         tokio::pin!(verdict);
-        let result = tokio::select! {
-            result = &mut verdict => result?,
+        tokio::select! {
+            result = &mut verdict => drop(result?),
             () = shutdown.soft.cancelled() => {
-                agent.cancel(run, "interrupted").await?;
-                tokio::select! {
-                    result = &mut verdict => result?,
-                    () = shutdown.hard.cancelled() => GateResult::Cancellation,
-                }
+                agent.cancel(run, INTERRUPTED).await?;
+                verdict.await?;
             }
-        };
+        }
         stop.cancel();
         let _finished = tokio::join!(serving, following);
-        let approved = if result == GateResult::Success && is_whole {
-            Some(self.approve(run, repository_key, plan, &prepared).await?)
-        } else {
-            None
-        };
-        agent.close(run, approved).await?;
         Ok(run)
     }
 
-    /// The snapshot of what passed: environment, commit, and the files of `approve_from`.
-    async fn approve(
-        &self,
-        run: RunId,
-        repository_key: String,
-        plan: &Plan,
-        prepared: &Prepared,
-    ) -> Result<SnapshotId, Failure> {
-        let mut layers = Vec::new();
-        if let Some(setup) = &prepared.setup {
-            layers.extend(self.records.snapshots.find_layer(&setup.wanted).await?);
-        }
-        layers.push(prepared.source);
-        if let Some(gate) = &plan.approve_from {
-            layers.extend(self.machine.agent.gate_layers(run, gate.as_str())?);
-        }
-        let node = self.machine.gateway.node();
-        let mut bytes = 0;
-        for layer in &layers {
-            bytes += node.layers().get(*layer)?.map_or(0, |layer| layer.bytes);
-        }
-        let mut environment = node.sandbox_environment();
-        environment.extend(plan.environment.env.clone());
-        let draft = SnapshotDraft {
-            repository_key,
-            run,
-            gate: None,
-            kind: SnapshotKind::Approved,
-            layers,
-            bytes,
-            base_fingerprint: node.base().fingerprint.clone(),
-            entry: Entry {
-                environment,
-                directory: "/workspace".to_owned(),
-                commands: Vec::new(),
-                resources: Resources::default(),
-                network: NetworkAccess::None,
-            },
-            keep: None,
+    fn style(&self) -> Style {
+        let form = if self.context.global.quiet {
+            Form::None
+        } else {
+            self.context.global.progress.decide()
         };
-        Ok(self.records.snapshots.record(draft).await?)
+        Style { form, colour: self.context.colour, output: self.context.global.verbose > 0 }
     }
 
     /// Removes what nobody needs any more. A fault here is said, and does not change the verdict.

@@ -1,10 +1,17 @@
 //! The binary as its users meet it, and the invariants of the workspace.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![expect(clippy::unwrap_used, reason = "a step of a test that fails ends the test")]
 
 mod architecture;
 mod asking;
+mod crash;
+mod generated;
+mod hostile;
+mod input;
+mod limits;
 mod proposing;
+mod real_repositories;
 mod running;
 mod sample;
 #[path = "../../../api/tests/it/services.rs"]
@@ -13,4 +20,5 @@ mod serving;
 #[expect(dead_code, reason = "the tests of the front doors themselves use all of it")]
 #[path = "../../../api/tests/it/support.rs"]
 mod support;
+mod times;
 mod world;

@@ -1,5 +1,7 @@
 //! `sandgate run` and `sandgate debug`: one story a test.
 
+use std::os::unix::fs::MetadataExt;
+
 use crate::world::{World, gate};
 
 const CONFIG: &str = "version: 1
@@ -37,6 +39,8 @@ fn each_gate_ends_with_its_own_result_and_reason() {
     assert_eq!(log.stdout, "to stdout\nto stderr\n");
     assert_eq!(world.sandgate(&["logs", "passes", "--stream", "stderr"]).stdout, "to stderr\n");
     assert_eq!(world.sandgate(&["logs", "fails"]).stdout, "one\n");
+    let logs = std::fs::metadata(world.state().join("sandgate/logs")).unwrap();
+    assert_eq!(logs.mode() & 0o077, 0, "what gates print is for their user alone");
 }
 
 #[test]
@@ -58,6 +62,20 @@ fn a_failure_can_be_entered_and_repeated() {
     assert_eq!(world.debug("fails", &["cat", "kept.txt"]).stdout, "kept\n");
     assert!(world.entries("node/store/scratch").is_empty());
     assert!(world.entries("node/sandboxes").is_empty());
+}
+
+#[test]
+fn snapshots_outlast_a_restart_of_the_machine() {
+    let world = World::with_files(&[(".sandgate.yaml", CONFIG), ("file.txt", "text\n")]);
+    world.run(&["--gate", "fails"]);
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    for layer in world.entries("node/store/layers") {
+        let record = layer.join("record.json");
+        let text = std::fs::read_to_string(&record).unwrap();
+        std::fs::write(&record, text.replace(boot.trim(), "another")).unwrap();
+    }
+    let inside = world.debug("fails", &["cat", "kept.txt", "file.txt"]);
+    assert_eq!(inside.stdout, "kept\ntext\n", "{}", inside.stderr);
 }
 
 #[test]

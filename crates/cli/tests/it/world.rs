@@ -2,14 +2,28 @@
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
+/// How long a condition is awaited.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// What the tests of this binary stand in.
 pub struct World {
     root: TempDir,
+    /// The processes of the binary that were started here.
+    started: Mutex<Vec<u32>>,
+}
+
+/// A binary that runs.
+pub struct Started {
+    child: Child,
+    stdout: PathBuf,
+    stderr: PathBuf,
 }
 
 /// How a command ended.
@@ -22,7 +36,7 @@ pub struct Ended {
 impl World {
     /// A world with an empty repository.
     pub fn new() -> Self {
-        let world = Self { root: tempfile::tempdir().unwrap() };
+        let world = Self { root: tempfile::tempdir().unwrap(), started: Mutex::default() };
         for folder in ["repository", "home", "state"] {
             std::fs::create_dir(world.root.path().join(folder)).unwrap();
         }
@@ -88,7 +102,82 @@ impl World {
 
     /// Runs the binary to its end.
     pub fn sandgate(&self, arguments: &[&str]) -> Ended {
-        ended(self.command(arguments).output().unwrap())
+        self.finish(self.command(arguments))
+    }
+
+    /// Runs a prepared command of the binary to its end.
+    pub fn finish(&self, command: Command) -> Ended {
+        self.start(command).wait()
+    }
+
+    /// Starts a prepared command of the binary.
+    pub fn start(&self, mut command: Command) -> Started {
+        let mut started = self.started.lock().unwrap();
+        let file = |name: &str| self.root.path().join(format!("{name}-{}", started.len()));
+        let (stdout, stderr) = (file("stdout"), file("stderr"));
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(std::fs::File::create(&stdout).unwrap())
+            .stderr(std::fs::File::create(&stderr).unwrap())
+            .spawn()
+            .unwrap();
+        started.push(child.id());
+        Started { child, stdout, stderr }
+    }
+
+    /// Every process inside the sandboxes of this world: it sees a mount from below our folder. Each is asked of its own
+    /// mount table, so that the host's other sandboxes do not count.
+    pub fn processes(&self) -> Vec<String> {
+        let root = self.root.path().display().to_string();
+        numbers_in_proc()
+            .filter(|pid| {
+                let mounts = std::fs::read_to_string(format!("/proc/{pid}/mountinfo"));
+                mounts.is_ok_and(|mounts| mounts.contains(&root))
+            })
+            .map(|pid| format!("{pid} {}", command_line(pid)))
+            .collect()
+    }
+
+    /// The control groups of the binaries that were started here.
+    pub fn control_groups(&self) -> Vec<PathBuf> {
+        let own: Vec<String> =
+            self.started.lock().unwrap().iter().map(|pid| format!("sandgate-{pid}-")).collect();
+        let mut found = Vec::new();
+        let mut folders = vec![PathBuf::from("/sys/fs/cgroup")];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+                if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                    continue;
+                }
+                let name = entry.file_name().to_string_lossy().into_owned();
+                if own.iter().any(|prefix| name.starts_with(prefix)) {
+                    found.push(entry.path());
+                } else {
+                    folders.push(entry.path());
+                }
+            }
+        }
+        found
+    }
+
+    /// Nothing of any sandbox is left: processes, control groups, mounts, files.
+    pub fn assert_clean(&self) {
+        until("the processes of the sandboxes to end", || self.processes().is_empty());
+        until("the outer halves of the sandboxes to end", || orphans().is_empty());
+        until("the control groups to go", || self.control_groups().is_empty());
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let state = self.state().display().to_string();
+        let left: Vec<&str> = mounts.lines().filter(|line| line.contains(&state)).collect();
+        assert!(left.is_empty(), "mounts are left: {left:#?}");
+        for folder in ["node/store/scratch", "node/sandboxes"] {
+            let left = self.entries(folder);
+            assert!(left.is_empty(), "{folder} holds {left:?}");
+        }
+    }
+
+    /// A file of this world, outside of the repository.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.root.path().join(name)
     }
 
     /// Runs the gates; how it ended, and the document that it printed.
@@ -106,19 +195,28 @@ impl World {
         self.sandgate(&all)
     }
 
+    /// Asks the database, behind the back of the binary; rows of texts.
+    pub fn sql(&self, query: &str) -> Vec<Vec<String>> {
+        let program = "import json, sqlite3, sys\n\
+                       base = sqlite3.connect(sys.argv[1], timeout=10)\n\
+                       rows = base.execute(sys.argv[2]).fetchall()\n\
+                       base.commit()\n\
+                       print(json.dumps([[str(field) for field in row] for row in rows]))";
+        let output = Command::new("python3")
+            .args(["-c", program])
+            .arg(self.state().join("sandgate/state.db"))
+            .arg(query)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
     /// The entries of a folder below the state.
     pub fn entries(&self, folder: &str) -> Vec<PathBuf> {
         let folder = self.state().join("sandgate").join(folder);
         let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
         entries.map(|entry| entry.unwrap().path()).collect()
-    }
-}
-
-pub fn ended(output: Output) -> Ended {
-    Ended {
-        code: output.status.code().unwrap_or(-1),
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
     }
 }
 
@@ -129,4 +227,70 @@ pub fn gate<'a>(run: &'a Value, name: &str) -> &'a Value {
         .iter()
         .find(|gate| gate["name"] == name)
         .unwrap_or_else(|| panic!("no gate {name}: {run}"))
+}
+
+impl Started {
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal to the process.
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_raw(self.child.id().cast_signed()).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    /// What it has written to standard error so far.
+    pub fn stderr(&self) -> String {
+        std::fs::read_to_string(&self.stderr).unwrap()
+    }
+
+    /// Waits for its end.
+    pub fn wait(mut self) -> Ended {
+        let status = self.child.wait().unwrap();
+        let text = |path| String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned();
+        Ended {
+            code: status.code().unwrap_or(-1),
+            stdout: text(&self.stdout),
+            stderr: text(&self.stderr),
+        }
+    }
+}
+
+/// Waits for a condition.
+pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < end, "waited too long for {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Says that a test could not do its work on this machine, so that the suite names it.
+pub fn skip(test: &str, reason: &str) {
+    println!("skipped: {reason}");
+    let environment = sandgate_chassis::Environment::read();
+    let folder = environment.texts().find(|(name, _)| *name == "SANDGATE_TEST_SKIPS");
+    if let Some((_, folder)) = folder {
+        std::fs::write(PathBuf::from(folder).join(test), reason).unwrap();
+    }
+}
+
+fn numbers_in_proc() -> impl Iterator<Item = u32> {
+    let entries = std::fs::read_dir("/proc").unwrap().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+fn command_line(pid: u32) -> String {
+    let bytes = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    String::from_utf8_lossy(&bytes).replace('\0', " ")
+}
+
+/// Outer halves of sandboxes whose binary is gone.
+fn orphans() -> Vec<u32> {
+    let is_orphan = |pid: &u32| {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        status.contains("\nPPid:\t1\n") && command_line(*pid).starts_with("sandgate-init")
+    };
+    numbers_in_proc().filter(is_orphan).collect()
 }

@@ -27,7 +27,7 @@ pub(super) fn part(facts: &Facts) -> Option<Part> {
         }
     }
     let workspace = if is_workspace { " --workspace" } else { "" };
-    part.gate("test", format!("cargo test{workspace} --offline{locked}"));
+    part.gate("test", format!("cargo test{workspace} --no-fail-fast --offline{locked}"));
     if facts.has("rustfmt.toml") || facts.has(".rustfmt.toml") {
         part.gate("format", "cargo fmt --all --check");
     }

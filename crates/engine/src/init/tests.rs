@@ -55,7 +55,7 @@ environment:
 # Each gate runs in its own copy, without network.
 gates:
   test:
-    run: cargo test --workspace --offline --locked
+    run: cargo test --workspace --no-fail-fast --offline --locked
   format:
     run: cargo fmt --all --check
   clippy:
@@ -165,7 +165,7 @@ fn smaller_ones() {
         ),
         (
             vec![("Cargo.toml", "[package]\nname = 'x'\n[[bench]]\nname = 'b'\n")],
-            vec!["test: cargo test --offline"],
+            vec!["test: cargo test --no-fail-fast --offline"],
             vec!["cargo fetch"],
         ),
         (
@@ -179,7 +179,7 @@ fn smaller_ones() {
                 ("package-lock.json", ""),
             ],
             vec![
-                "test-rust: cargo test --offline --locked",
+                "test-rust: cargo test --no-fail-fast --offline --locked",
                 "lint: npm run lint",
                 "test-node: npm run test",
             ],

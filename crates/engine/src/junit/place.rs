@@ -2,7 +2,7 @@
 
 /// A line of a source file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Place {
+pub(crate) struct Place {
     pub file: String,
     pub line: u32,
 }
@@ -25,7 +25,7 @@ const FOREIGN_FRAMES: &[&str] =
 
 /// The best place in `texts`, the first ones being the most telling: one in `file` if that is known, else one in a file
 /// named like the last part of `class`, else the first in code that is not somebody else's.
-pub(super) fn find(texts: &[&str], file: Option<&str>, class: &str) -> Option<Place> {
+pub(crate) fn find(texts: &[&str], file: Option<&str>, class: &str) -> Option<Place> {
     let places: Vec<Place> = texts.iter().flat_map(|text| text.lines()).flat_map(in_line).collect();
     if let Some(file) = file {
         return places.into_iter().find(|place| same_file(&place.file, file));

@@ -1,16 +1,10 @@
-//! What the database is told of the steps of a run.
+//! The rows of a run's steps, and what is written into them at the end.
 
-use std::time::Duration;
-
-use sandgate_domain::{
-    Completion, GateResult, RunId, Step, StepId, StepKind, StepState, Timestamp,
-};
+use sandgate_domain::{Completion, RunId, Step, StepId, StepKind, StepState, Timestamp};
 use sandgate_engine::plan::Plan;
-use sandgate_engine::run::{Record, RunState};
+use sandgate_engine::run::{Outcome, Record, RunState};
 
-use super::{ActiveRun, Inner, SETUP, StepReport};
-use crate::error::Error;
-use crate::progress::Progress;
+use super::{Inner, SETUP, StepReport};
 
 /// The rows of a planned run: its setup, if it has one, then its gates in order. Filtered gates have ended already.
 pub(super) fn planned_steps(
@@ -21,8 +15,8 @@ pub(super) fn planned_steps(
     now: Timestamp,
 ) -> Vec<Step> {
     let step = |name: &str, kind, blocking, ended: Option<&Record>| Step {
-        id: StepId::new(&*inner.ids),
-        tenant: inner.tenant.clone(),
+        id: StepId::new(&*inner.parts.ids),
+        tenant: inner.parts.tenant.clone(),
         run,
         name: name.to_owned(),
         kind,
@@ -64,59 +58,30 @@ pub(super) fn newly_ended(before: &RunState, after: &RunState) -> Vec<(String, R
     ended
 }
 
-impl Inner {
-    /// Writes the end of a step down and tells watchers.
-    pub(super) async fn write_end(
-        &self,
-        run: &ActiveRun,
-        name: &str,
-        record: &Record,
-        report: Option<&StepReport>,
-    ) -> Result<(), Error> {
-        let Some(step) = run.step(name) else { return Ok(()) };
-        let own = report.filter(|report| report.step == step.id);
-        let completion = completion(record, own);
-        let steps = self.store.steps(&self.tenant);
-        let now = self.clock.now();
-        match own {
-            Some(report) => {
-                steps.complete(step.id, report.fence, &completion, now).await?;
-            }
-            None => {
-                steps.settle(step.id, &completion, now).await?;
-            }
-        }
-        if let Some(layer) = own.and_then(|report| report.layer) {
-            super::lock(&run.layers).insert(name.to_owned(), layer);
-        }
-        let started = own.and_then(|report| report.started_at);
-        let ended = own.map_or(now, |report| report.ended_at);
-        run.tell(Progress::Ended {
-            step: name.to_owned(),
-            result: record.result,
-            reason: shown_reason(record, own),
-            duration: started.map_or(Duration::ZERO, |started| ended.since(started)),
-        });
-        Ok(())
-    }
-}
-
-fn shown_reason(record: &Record, report: Option<&StepReport>) -> Option<String> {
+/// What is written down of the end of a step.
+pub(super) fn completion(record: &Record, report: Option<&StepReport>) -> Completion {
     let note = report.and_then(|report| report.note.clone());
-    match (record.reason.clone(), note) {
+    let reason = match (record.reason.clone(), note) {
         (Some(reason), Some(note)) => Some(format!("{reason}; {note}")),
         (reason, note) => reason.or(note),
-    }
-}
-
-fn completion(record: &Record, report: Option<&StepReport>) -> Completion {
+    };
     Completion {
         result: record.result,
-        reason: shown_reason(record, report)
-            .filter(|_| record.result != GateResult::Success || report.is_some()),
+        reason,
         exit_code: record.exit_code,
         signal: record.signal,
         reports: report.and_then(|report| report.reports.clone()),
         snapshot: report.and_then(|report| report.snapshot),
+    }
+}
+
+/// Why an attempt is made again, for people.
+pub(super) fn describe(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Exited(code) => format!("it ended with status {code}"),
+        Outcome::Signaled(signal) => format!("it was ended by signal {signal}"),
+        Outcome::TimedOut => "it took too long".to_owned(),
+        Outcome::LimitBroken { limit } => format!("it broke its {limit} limit"),
+        Outcome::Infra { reason } | Outcome::Cancelled { reason } => reason.clone(),
     }
 }

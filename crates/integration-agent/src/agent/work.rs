@@ -2,33 +2,45 @@
 
 use std::time::Duration;
 
-use sandgate_domain::{LayerId, RunId, SnapshotId, StepId, Timestamp};
+use sandgate_domain::{
+    GateResult, LayerId, Run, RunId, SnapshotId, Step, StepId, StepKind, StepState, Timestamp,
+    TrustTier,
+};
 use sandgate_engine::name::GateName;
-use sandgate_engine::plan::{PlannedGate, PlannedSetup};
-use sandgate_engine::run::{Input, Outcome};
-use sandgate_store::{Claim, Retry};
+use sandgate_engine::plan::{Plan, PlannedGate, PlannedSetup};
+use sandgate_engine::run::{GateStatus, Input, Outcome, Phase};
+use sandgate_store::Claim;
 use tokio_util::sync::CancellationToken;
 
-use super::{ActiveRun, Agent, Inner, NewRun, SETUP, StepHandle, lock};
+use super::advance::plan_of;
+use super::{Agent, RunSource, SETUP, Saved, lock};
 use crate::error::Error;
 use crate::progress::Progress;
 use crate::sink::LogSink;
 
 /// How long a step is held without a sign of life.
 pub const LEASE: Duration = Duration::from_secs(30);
+/// How often somebody who waits for work looks by himself.
+const LOOK: Duration = Duration::from_secs(1);
+/// How many steps are looked at.
+const LOOKED_AT: u32 = 64;
 
 /// A claimed step and all that is needed to do it.
 pub struct Assignment {
-    /// The run.
-    pub run: RunId,
+    /// The run as it is written down.
+    pub run: Run,
+    /// Its plan.
+    pub plan: Plan,
+    /// How far its author is trusted.
+    pub tier: TrustTier,
+    /// Where its files are, unless the claimer has prepared them.
+    pub source: Option<RunSource>,
     /// The step.
     pub step: StepId,
     /// Its name.
     pub name: String,
     /// What is done.
     pub task: Task,
-    /// The run as it was asked for.
-    pub new: NewRun,
     /// Which attempt, from 1.
     pub attempt: u32,
     /// Goes with everything that is reported.
@@ -76,85 +88,84 @@ pub struct StepReport {
 }
 
 impl Agent {
-    /// Takes the step that waits longest, and waits for one if there is none.
+    /// Takes the step that waits longest, of one run or of all; waits for one if there is none.
     ///
     /// # Errors
     /// If the database refuses.
-    pub async fn claim(&self, owner: &str) -> Result<Assignment, Error> {
+    pub async fn claim(&self, owner: &str, only: Option<RunId>) -> Result<Assignment, Error> {
+        let parts = &self.inner.parts;
         loop {
             let work = self.inner.work.notified();
-            let next = lock(&self.inner.ready).pop_front();
-            let Some((run, step)) = next else {
-                work.await;
-                continue;
-            };
-            let Ok(active) = self.active(run) else { continue };
-            if let Some(assignment) = self.take(&active, step, owner).await? {
-                return Ok(assignment);
+            tokio::pin!(work);
+            work.as_mut().enable();
+            let steps = parts.store.steps(&parts.tenant);
+            for step in steps.claimable(parts.clock.now(), LOOKED_AT).await? {
+                let is_wanted =
+                    step.state == StepState::Ready && only.is_none_or(|only| step.run == only);
+                if is_wanted && let Some(assignment) = self.take(&step, owner).await? {
+                    return Ok(assignment);
+                }
             }
+            // The timeout is a safety net: another process may have made work.
+            let _woken = tokio::time::timeout(LOOK, work).await;
         }
     }
 
-    async fn take(
-        &self,
-        run: &ActiveRun,
-        step: StepId,
-        owner: &str,
-    ) -> Result<Option<Assignment>, Error> {
-        let steps = self.inner.store.steps(&self.inner.tenant);
-        let now = self.inner.clock.now();
-        let Some(claim) = steps.claim(step, owner, now, LEASE).await? else { return Ok(None) };
-        let Some(handle) = run.steps.iter().find(|handle| handle.id == step) else {
-            return Ok(None);
-        };
-        run.tell(Progress::Started { step: handle.name.clone(), attempt: claim.attempt });
-        self.assignment(run, handle, &claim).map(Some)
+    async fn take(&self, step: &Step, owner: &str) -> Result<Option<Assignment>, Error> {
+        let parts = &self.inner.parts;
+        let steps = parts.store.steps(&parts.tenant);
+        let claimed = steps.claim(step.id, owner, parts.clock.now(), LEASE).await?;
+        let Some(claim) = claimed else { return Ok(None) };
+        let (run, _) = self.run(step.run).await?;
+        let assignment = self.assignment(run, step, &claim)?;
+        let started = Progress::Started { step: step.name.clone(), attempt: assignment.attempt };
+        self.inner.tell(step.run, started);
+        Ok(Some(assignment))
     }
 
-    fn assignment(
-        &self,
-        run: &ActiveRun,
-        handle: &StepHandle,
-        claim: &Claim,
-    ) -> Result<Assignment, Error> {
-        let writer = self.inner.logs.append(run.id, handle.id);
-        let writer = writer.map_err(|source| Error::Log { step: handle.name.clone(), source })?;
-        let plan = &run.new.plan;
-        let gate = plan.gates.iter().find(|gate| gate.name.as_str() == handle.name);
-        let setup = plan.environment.setup.as_ref().filter(|_| handle.name == SETUP);
-        let task = match (gate, setup) {
-            (Some(gate), None) => Task::Gate(Box::new(gate.clone())),
-            (_, Some(setup)) => Task::Setup(setup.clone()),
-            (None, None) => return Err(Error::NotRunning(run.id)),
+    fn assignment(&self, run: Run, step: &Step, claim: &Claim) -> Result<Assignment, Error> {
+        let plan = plan_of(&run)?;
+        let saved: Saved = serde_json::from_str(&run.progress)?;
+        let gate = plan.gates.iter().find(|gate| gate.name.as_str() == step.name).cloned();
+        let task = match (step.kind, gate, plan.environment.setup.clone()) {
+            (StepKind::Gate, Some(gate), _) => Task::Gate(Box::new(gate)),
+            (StepKind::Setup, _, Some(setup)) => Task::Setup(setup),
+            (StepKind::Gate, None, _) | (StepKind::Setup, _, None) => {
+                return Err(Error::NoRun(run.id));
+            }
         };
-        let from = gate.and_then(|gate| gate.from.as_ref()).map(GateName::as_str);
-        let is_started_from = plan
-            .gates
-            .iter()
-            .any(|other| other.from.as_ref().is_some_and(|from| from.as_str() == handle.name));
-        let is_approved =
-            plan.approve_from.as_ref().is_some_and(|gate| gate.as_str() == handle.name);
+        let from = match &task {
+            Task::Gate(gate) => gate.from.as_ref().map(GateName::as_str),
+            Task::Setup(_) => None,
+        };
+        let writer = self.inner.parts.logs.append(run.id, step.id);
+        let writer = writer.map_err(|source| Error::Log { step: step.name.clone(), source })?;
+        let watchers = self.inner.watched(run.id).progress;
+        let cancelled = lock(&self.inner.cancelled).entry(step.id).or_default().clone();
         Ok(Assignment {
-            run: run.id,
-            step: handle.id,
-            name: handle.name.clone(),
-            task,
-            new: run.new.clone(),
-            attempt: claim.attempt,
+            step: step.id,
+            name: step.name.clone(),
+            attempt: attempt_of(&saved, &task).unwrap_or(claim.attempt),
             fence: claim.fence,
-            from_layers: run.chain(from),
-            keep_files: is_started_from || is_approved,
-            cancelled: lock(&handle.cancelled).clone(),
-            log: LogSink::new(handle.name.clone(), writer, run.watchers.clone()),
+            from_layers: saved.chain(&plan, from),
+            keep_files: is_kept(&plan, &step.name),
+            cancelled,
+            log: LogSink::new(step.name.clone(), writer, watchers),
+            tier: saved.tier,
+            source: saved.source,
+            task,
+            plan,
+            run,
         })
     }
 
     /// Holds a step for longer, until the future is dropped.
     pub async fn keep(&self, step: StepId, fence: u64) {
-        let steps = self.inner.store.steps(&self.inner.tenant);
+        let parts = &self.inner.parts;
+        let steps = parts.store.steps(&parts.tenant);
         loop {
             tokio::time::sleep(LEASE / 3).await;
-            if let Err(error) = steps.renew(step, fence, self.inner.clock.now(), LEASE).await {
+            if let Err(error) = steps.renew(step, fence, parts.clock.now(), LEASE).await {
                 tracing::warn!(step.id = %step, %error, "the lease of a step was not renewed");
             }
         }
@@ -165,69 +176,66 @@ impl Agent {
     /// # Errors
     /// If the claim is stale, or the database refuses.
     pub async fn started(&self, assignment: &Assignment, at: Timestamp) -> Result<(), Error> {
-        let steps = self.inner.store.steps(&self.inner.tenant);
+        let parts = &self.inner.parts;
+        let steps = parts.store.steps(&parts.tenant);
         steps.start(assignment.step, assignment.fence, at).await?;
         let Task::Gate(gate) = &assignment.task else { return Ok(()) };
-        let active = self.active(assignment.run)?;
         let input = Input::GateStarted { gate: gate.name.clone(), attempt: assignment.attempt };
-        self.apply(&active, input, None).await
+        self.inner.apply(assignment.run.id, input, None).await?;
+        Ok(())
     }
 
-    /// An attempt ended, and nothing of it runs any more.
+    /// An attempt ended, and nothing of it runs any more; the verdict, if that ended the run.
     ///
     /// # Errors
     /// If the claim is stale, or the database refuses.
-    pub async fn complete(&self, assignment: Assignment, report: StepReport) -> Result<(), Error> {
+    pub async fn complete(
+        &self,
+        assignment: &Assignment,
+        report: &StepReport,
+    ) -> Result<Option<GateResult>, Error> {
         assignment.log.finish();
-        let active = self.active(assignment.run)?;
+        lock(&self.inner.cancelled).remove(&assignment.step);
         let outcome = report.outcome.clone();
         let attempt = assignment.attempt;
         let input = match &assignment.task {
             Task::Setup(_) => Input::SetupEnded { attempt, outcome },
             Task::Gate(gate) => Input::GateEnded { gate: gate.name.clone(), attempt, outcome },
         };
-        self.apply(&active, input, Some(&report)).await
+        self.inner.apply(assignment.run.id, input, Some(report)).await
     }
-}
 
-impl Inner {
-    /// A step may be claimed: for the first time, or again after an attempt that does not count.
-    pub(super) async fn enqueue(
+    /// The sealed layers of a gate and of those that it started from, the lowest first, and whether the run is whole.
+    ///
+    /// # Errors
+    /// If there is no such run, or the database refuses.
+    pub async fn kept(
         &self,
-        run: &ActiveRun,
-        name: &str,
-        attempt: u32,
-        report: Option<&StepReport>,
-    ) -> Result<(), Error> {
-        let Some(step) = run.step(name) else { return Err(Error::NotRunning(run.id)) };
-        let steps = self.store.steps(&self.tenant);
-        match report.filter(|report| report.step == step.id && attempt > 1) {
-            None => {
-                steps.ready(step.id).await?;
-                run.tell(Progress::Queued { step: name.to_owned() });
-            }
-            Some(report) => {
-                let is_ours = matches!(report.outcome, Outcome::Infra { .. });
-                let retry = if is_ours { Retry::Infra } else { Retry::Gate };
-                let reason = describe(&report.outcome);
-                steps.release(step.id, report.fence, retry).await?;
-                run.tell(Progress::Retried { step: name.to_owned(), reason });
-            }
-        }
-        *lock(&step.cancelled) = CancellationToken::new();
-        lock(&self.ready).push_back((run.id, step.id));
-        self.work.notify_one();
-        Ok(())
+        run: RunId,
+        gate: Option<&str>,
+    ) -> Result<(Vec<LayerId>, bool), Error> {
+        let (run, _) = self.run(run).await?;
+        let saved: Saved = serde_json::from_str(&run.progress)?;
+        Ok((saved.chain(&plan_of(&run)?, gate), saved.is_whole))
     }
 }
 
-/// Why an attempt is made again, for people.
-fn describe(outcome: &Outcome) -> String {
-    match outcome {
-        Outcome::Exited(code) => format!("it ended with status {code}"),
-        Outcome::Signaled(signal) => format!("it was ended by signal {signal}"),
-        Outcome::TimedOut => "it took too long".to_owned(),
-        Outcome::LimitBroken { limit } => format!("it broke its {limit} limit"),
-        Outcome::Infra { reason } | Outcome::Cancelled { reason } => reason.clone(),
+/// The attempt that the state machine has started.
+fn attempt_of(saved: &Saved, task: &Task) -> Option<u32> {
+    match task {
+        Task::Setup(_) => match saved.state.phase {
+            Phase::Setup { attempt } => Some(attempt),
+            Phase::Planned | Phase::Gates | Phase::Ended { .. } => None,
+        },
+        Task::Gate(gate) => match &saved.state.gate(&gate.name)?.status {
+            GateStatus::Running(attempt) => Some(attempt.number),
+            GateStatus::Waiting | GateStatus::Ended(_) => None,
+        },
     }
+}
+
+fn is_kept(plan: &Plan, name: &str) -> bool {
+    let is = |gate: &GateName| gate.as_str() == name && name != SETUP;
+    plan.gates.iter().filter_map(|gate| gate.from.as_ref()).any(is)
+        || plan.approve_from.as_ref().is_some_and(is)
 }

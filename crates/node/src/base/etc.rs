@@ -100,7 +100,7 @@ const MAX_ENTRIES: usize = 5_000_000;
 /// The names below `/etc` that files of `folders` link to, directly.
 pub(super) fn linked_names(folders: &[PathBuf]) -> BTreeSet<PathBuf> {
     let mut names = BTreeSet::new();
-    let mut pending: Vec<PathBuf> = folders.to_vec();
+    let mut pending = apart(folders);
     let mut seen = 0;
     while let Some(folder) = pending.pop() {
         for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
@@ -120,6 +120,15 @@ pub(super) fn linked_names(folders: &[PathBuf]) -> BTreeSet<PathBuf> {
         }
     }
     names
+}
+
+/// The folders that hold all of the given ones, each file once: `/lib` is often a link into `/usr`.
+fn apart(folders: &[PathBuf]) -> Vec<PathBuf> {
+    let real: BTreeSet<PathBuf> =
+        folders.iter().filter_map(|folder| fs::canonicalize(folder).ok()).collect();
+    let is_below =
+        |folder: &PathBuf| real.iter().any(|other| folder != other && folder.starts_with(other));
+    real.iter().filter(|folder| !is_below(folder)).cloned().collect()
 }
 
 fn name_below_etc(target: &Path) -> Option<PathBuf> {

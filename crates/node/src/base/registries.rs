@@ -101,6 +101,7 @@ pub(super) fn read(environment: &HostEnvironment, tools: &Tools) -> Settings {
         });
     }
     settings.go(&config.join("go/env"), &is_visible);
+    settings.without_rehash(tools);
     settings
 }
 
@@ -152,6 +153,16 @@ impl Settings {
             if is_known && !self.env.iter().any(|(known, _)| known == name) {
                 self.variable(name, value, is_visible);
             }
+        }
+    }
+
+    /// After an installation pyenv writes into its folder of shims, and calls the installation failed if it can't. What is
+    /// installed in a sandbox goes below its own home, which the search path leads to without shims.
+    fn without_rehash(&mut self, tools: &Tools) {
+        let hooks = tools.exposed.iter().map(|folder| folder.join("exec/pip-rehash.bash"));
+        for hook in hooks.filter(|hook| hook.is_file()) {
+            self.files.push((hook.clone(), "# shims are read-only here\n".to_owned()));
+            self.covers.push(hook);
         }
     }
 

@@ -44,6 +44,17 @@ impl Record {
         file.write_all(&text).map_err(Error::io("write", &path))
     }
 
+    /// Puts this record in the place of the one that is there; after a crash it is one or the other.
+    pub(super) fn replace(&self, folder: &Path) -> Result<(), Error> {
+        let fresh = folder.join(format!(".new-{NAME}"));
+        let text = serde_json::to_vec(self)
+            .map_err(|error| Error::io("write", &fresh)(std::io::Error::other(error)))?;
+        let mut file = File::create(&fresh).map_err(Error::io("create", &fresh))?;
+        file.write_all(&text).map_err(Error::io("write", &fresh))?;
+        file.sync_all().map_err(Error::io("sync", &fresh))?;
+        std::fs::rename(&fresh, folder.join(NAME)).map_err(Error::io("rename", &fresh))
+    }
+
     /// The record in `folder`; `None` if there is no such folder.
     pub(super) fn read(id: LayerId, folder: &Path) -> Result<Option<Self>, Error> {
         let path = folder.join(NAME);

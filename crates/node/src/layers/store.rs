@@ -159,6 +159,30 @@ impl LayerStore {
         Ok(Some(Layer { id, path, bytes: record.bytes, files: record.files }))
     }
 
+    /// Makes layers outlast a restart of the machine, since something stands on them that can't be made again.
+    ///
+    /// # Errors
+    /// If one of them is not here, or the disk refuses.
+    pub fn persist(&self, ids: &[LayerId]) -> Result<(), Error> {
+        let mut unsynced = Vec::new();
+        for id in ids {
+            self.require(*id)?;
+            let folder = self.layer_folder(*id);
+            let record = Record::read(*id, &folder)?.ok_or(Error::LayerMissing(*id))?;
+            if record.unsynced_boot.is_some() {
+                unsynced.push((folder, record));
+            }
+        }
+        if unsynced.is_empty() {
+            return Ok(());
+        }
+        rustix::fs::syncfs(&self.layers).map_err(Error::system("sync", &self.root))?;
+        for (folder, record) in unsynced {
+            Record { unsynced_boot: None, ..record }.replace(&folder)?;
+        }
+        Ok(())
+    }
+
     /// Removes a layer. Removing it twice is no error.
     pub fn delete(&self, id: LayerId) -> Result<(), Error> {
         retire(&self.layers, &id.to_string())

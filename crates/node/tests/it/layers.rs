@@ -105,10 +105,10 @@ fn sealing_strips_what_must_not_stay() {
     if whiteout.is_ok() {
         assert_eq!(stat("gone").rdev(), 0);
     } else {
-        println!("skipped: whiteouts: {whiteout:?}");
+        sandgate_testkit::skip("whiteouts", &format!("{whiteout:?}"));
     }
     if device.is_err() {
-        println!("skipped: devices: {device:?}");
+        sandgate_testkit::skip("devices", &format!("{device:?}"));
     }
     let attributes = |path: &Path| {
         let mut list = vec![0_u8; 1000];
@@ -248,6 +248,23 @@ fn a_layer_that_was_not_synced_is_lost_with_the_boot() {
     assert_eq!(swept.lost, [layer_id(1)]);
     std::fs::create_dir(folder.path().join("store/layers").join(layer_id(2).to_string())).unwrap();
     assert!(matches!(store.get(layer_id(2)), Err(Error::Corrupt { .. })));
+}
+
+#[test]
+fn a_layer_that_something_stands_on_outlasts_the_boot() {
+    let (folder, store) = store();
+    let build = store.build(layer_id(1)).unwrap();
+    build.publish(sandgate_node::layers::Durability::UntilReboot).unwrap();
+    let record =
+        folder.path().join("store/layers").join(layer_id(1).to_string()).join("record.json");
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    assert!(std::fs::read_to_string(&record).unwrap().contains(boot.trim()));
+    for _ in 0..2 {
+        store.persist(&[layer_id(1)]).unwrap();
+        assert!(!std::fs::read_to_string(&record).unwrap().contains(boot.trim()));
+        assert!(store.get(layer_id(1)).unwrap().is_some());
+    }
+    assert!(matches!(store.persist(&[layer_id(2)]), Err(Error::LayerMissing(_))));
 }
 
 #[test]

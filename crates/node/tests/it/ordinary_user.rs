@@ -22,7 +22,8 @@ fn all_of_it_works_for_an_ordinary_user_too() {
         .output();
     let output = match started {
         Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
-            println!("skipped: nobody may not run {}: {error}", program.display());
+            let reason = format!("nobody may not run {}: {error}", program.display());
+            sandgate_testkit::skip("node_as_an_ordinary_user", &reason);
             return;
         }
         started => started.unwrap(),

@@ -1,3 +1,5 @@
+//! Tests of the file one level up.
+
 use super::*;
 use crate::comment::tests::{failing_gate, gate, report};
 use crate::report::TestCounts;

@@ -1,3 +1,5 @@
+//! Tests of the file one level up.
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! The launcher: opens host paths, forks pid 1 into new namespaces, maps its ids, puts it into its cgroups, waits.
+//! The launcher: opens host paths, forks pid 1 into new namespaces, maps its ids, waits.
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -78,12 +78,12 @@ fn await_signal(pipe: OwnedFd) -> io::Result<()> {
     fs::File::from(pipe).read_exact(&mut byte)
 }
 
-/// The launcher's rest: map, place, release, wait.
+/// The launcher's rest: map, release, wait.
 fn guard(control: &OwnedFd, launch: &Launch, pid: Pid, meeting: Meeting) -> Result<i32, Failure> {
     let Meeting { up: (up_read, up_write), down: (down_read, down_write) } = meeting;
     drop((up_write, down_read));
-    let placed = place(launch, pid, up_read);
-    if let Err(failure) = placed {
+    let mapped = map_when_ready(launch, pid, up_read);
+    if let Err(failure) = mapped {
         // It may have died of its own failure, which it has told already; the host takes the first.
         drop(down_write);
         kill_and_wait(pid);
@@ -114,10 +114,7 @@ fn release_control(control: &OwnedFd) {
     }
 }
 
-fn place(launch: &Launch, pid: Pid, up_read: OwnedFd) -> Result<(), Failure> {
-    for file in &launch.cgroup_files {
-        fs::write(file, pid.to_string()).step(format!("enter the cgroup of {}", file.display()))?;
-    }
+fn map_when_ready(launch: &Launch, pid: Pid, up_read: OwnedFd) -> Result<(), Failure> {
     await_signal(up_read).step("wait for pid 1")?;
     map_ids(pid, launch.id_map)
 }
@@ -167,10 +164,21 @@ fn first_process(
     }
 }
 
+/// Enters the groups of version 1, before anything that should count there.
+///
+/// A thread that moves itself needs not wait for all others of the machine: moving a process from outside may take a
+/// grace period of the kernel, ten milliseconds and more.
+fn enter_cgroups(launch: &Launch) -> Result<(), Failure> {
+    launch.cgroup_files.iter().try_for_each(|file| {
+        fs::write(file, "0").step(format!("enter the cgroup of {}", file.display()))
+    })
+}
+
 /// Enters the user namespace. Gives the `/proc` that was mounted before it, in range mode.
 fn become_first(launch: &Launch, meeting: Meeting) -> Result<Option<OwnedFd>, Failure> {
     let Meeting { up: (up_read, up_write), down: (down_read, down_write) } = meeting;
     drop((up_read, down_write));
+    enter_cgroups(launch)?;
     let proc = match launch.id_map {
         IdMap::Range => {
             let proc = root::mount_proc()?;

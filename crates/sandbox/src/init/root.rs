@@ -121,6 +121,9 @@ fn filesystem(
 /// Everything is first moved to short names in a small tmpfs of this namespace, so that neither the 4096 bytes of
 /// mount options nor characters in paths matter. Its directory `points` is the lowest layer: mount points exist
 /// without being written into the layers of the caller.
+///
+/// It is `volatile`: neither programs inside nor the end of the sandbox wait for the disk. Who keeps the writable layer
+/// syncs its file system, as an unmount of the overlay would have done for every sandbox, kept or not.
 fn overlay(launch: &Launch, trees: &Trees) -> Result<OwnedFd, Failure> {
     let stage = filesystem("tmpfs", &[("mode", "755")], MountAttrFlags::MOUNT_ATTR_NODEV)
         .step("mount the stage")?;
@@ -148,7 +151,7 @@ fn overlay(launch: &Launch, trees: &Trees) -> Result<OwnedFd, Failure> {
     }
     let part = |path: &Path| path.file_name().unwrap_or_default().display().to_string();
     let options = format!(
-        "lowerdir={lower},upperdir=upper/{},workdir=upper/{},userxattr",
+        "lowerdir={lower},upperdir=upper/{},workdir=upper/{},userxattr,volatile",
         part(&launch.upper),
         part(&launch.work)
     );

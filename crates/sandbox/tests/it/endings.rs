@@ -160,7 +160,10 @@ async fn the_death_of_the_host_ends_everything() {
     // Nobody was left to open what overlay closes.
     let open: fs::Permissions = std::os::unix::fs::PermissionsExt::from_mode(0o700);
     for folder in fs::read_dir(&other).unwrap().flatten() {
-        fs::set_permissions(folder.path().join("box-1/work/work"), open.clone()).unwrap();
+        let work = folder.path().join("box-1/work/work");
+        for closed in [work.clone(), work.join("incompat"), work.join("incompat/volatile")] {
+            fs::set_permissions(closed, open.clone()).unwrap();
+        }
     }
 }
 
@@ -175,4 +178,19 @@ async fn unread_output_does_not_fill_the_host() {
     drop(stdout);
     assert_eq!(process.wait().await, ExitStatus::Signaled(libc::SIGPIPE));
     sandbox.destroy().await.unwrap();
+}
+
+/// Overlay marks a mount that does not wait for the disk and refuses to mount over such a mark.
+#[tokio::test]
+async fn a_writable_layer_can_be_mounted_again() {
+    let Some(world) = World::usable().await else { return };
+    let spec = world.spec();
+    for script in ["echo first > /home/gate/kept; sync", "test \"$(cat /home/gate/kept)\" = first"]
+    {
+        let sandbox = world.engine.create(spec.clone()).await.unwrap();
+        let said = run(&sandbox, script).await;
+        assert!(said.status.success(), "{said:?}");
+        sandbox.destroy().await.unwrap();
+        assert_eq!(fs::read_dir(&spec.work).unwrap().count(), 0, "the scratch directory is empty");
+    }
 }

@@ -13,7 +13,7 @@ async fn limited(name: &str) -> Option<(World, Spec)> {
     let limits = &world.engine.report().limits;
     let finding = limits.iter().find(|finding| finding.name == name).unwrap();
     if !finding.held {
-        println!("skipped: {name}: {}", finding.reason);
+        sandgate_testkit::skip(&format!("limit_{name}"), &finding.reason);
         return None;
     }
     let spec = world.spec();

@@ -43,7 +43,7 @@ impl World {
         if world.engine.report().usable() {
             return Some(world);
         }
-        println!("skipped: {:?}", world.engine.report());
+        sandgate_testkit::skip("sandboxes", &format!("{:?}", world.engine.report()));
         None
     }
 

@@ -155,6 +155,19 @@ impl Layers {
         held(repeated.len() as u64, id, fence)
     }
 
+    /// The builds under way, by whomever; at most `limit`.
+    pub async fn builds(&self, limit: u32) -> Result<Vec<Layer>, Error> {
+        let rows = sqlx::query(
+            "SELECT * FROM layers WHERE tenant_id = $1 AND state = 'building' ORDER BY id LIMIT $2",
+        )
+        .bind(self.tenant.as_str())
+        .bind(i64::from(limit))
+        .fetch_all(&mut *self.session.read("listing the builds under way").await?)
+        .await
+        .map_err(while_doing("listing the builds under way"))?;
+        rows.iter().map(read).collect()
+    }
+
     /// The builder gives up; the next who asks builds at once.
     pub async fn abandon_build(&self, id: LayerId, fence: u64) -> Result<(), Error> {
         const DOING: &str = "abandoning the build of a layer";

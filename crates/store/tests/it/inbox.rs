@@ -10,6 +10,7 @@ fn arrival(id: &str) -> Arrival {
         delivery_id: id.to_owned(),
         body_hash: "blake3:1".to_owned(),
         semantic_key: None,
+        repository: None,
         kind: "pull_request".to_owned(),
         body: "{}".to_owned(),
     }
@@ -52,4 +53,20 @@ async fn the_same_meaning_under_another_id_is_told() {
     let failed = InboxOutcome::Failed { reason: "x".to_owned() };
     inbox.settle("github", "1", &failed, now).await.unwrap();
     assert_eq!(inbox.accept(&second, now).await.unwrap(), InboxAnswer::Queued);
+}
+
+#[tokio::test]
+async fn what_was_ignored_is_looked_at_again() {
+    let fixture = Fixture::new().await;
+    let inbox = fixture.store.inbox(&fixture.tenant);
+    let now = fixture.now();
+    let ignored = InboxOutcome::Ignored { reason: "not known".to_owned() };
+    assert_eq!(inbox.accept(&arrival("1"), now).await.unwrap(), InboxAnswer::Queued);
+    inbox.settle("github", "1", &ignored, now).await.unwrap();
+    assert_eq!(inbox.accept(&arrival("2"), now).await.unwrap(), InboxAnswer::Queued);
+    let listed = inbox.list(None, 9).await.unwrap();
+    let ids: Vec<&str> = listed.iter().map(|row| row.delivery_id.as_str()).collect();
+    assert_eq!((ids, &listed[1].outcome), (vec!["2", "1"], &ignored));
+    assert_eq!(inbox.list(Some(listed[0].position), 9).await.unwrap(), listed[1..]);
+    assert_eq!(inbox.accept(&arrival("1"), now).await.unwrap(), InboxAnswer::Queued);
 }

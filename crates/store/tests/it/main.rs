@@ -10,6 +10,7 @@ mod layers;
 mod live_sandboxes;
 mod open;
 mod protocol;
+mod pulls;
 mod runs;
 mod snapshots;
 mod steps;

@@ -6,6 +6,7 @@ use sandgate_domain::{
     GateResult, IsolationLevel, IsolationSummary, RunState, SnapshotId, StepState, TenantId,
     UnsupportedKey,
 };
+use sandgate_store::RunFilter;
 use sandgate_store::{Error, PageRequest};
 
 use crate::fixture::Fixture;
@@ -91,7 +92,10 @@ async fn pages_hold_every_run_once_though_rows_are_added_between() {
     let mut request = PageRequest::first(3);
     let mut found = Vec::new();
     loop {
-        let page = runs.list(Some("app"), &request).await.unwrap();
+        let page = runs
+            .list(&RunFilter { repository: Some("app".into()), ..RunFilter::default() }, &request)
+            .await
+            .unwrap();
         found.extend(page.items.iter().map(|run| run.id));
         fixture.clock.advance(Duration::from_millis(1));
         runs.create(&fixture.run(), &[]).await.unwrap();
@@ -111,7 +115,9 @@ async fn a_tenant_never_sees_what_is_of_another() {
     let stranger: TenantId = "stranger".parse().unwrap();
     let runs = fixture.store.runs(&stranger);
     assert_eq!(runs.get(run.id).await.unwrap(), None);
-    assert!(runs.list(None, &PageRequest::first(9)).await.unwrap().items.is_empty());
+    assert!(
+        runs.list(&RunFilter::default(), &PageRequest::first(9)).await.unwrap().items.is_empty()
+    );
     assert!(!runs.end(run.id, GateResult::Error, None, fixture.now()).await.unwrap());
     let steps_of_stranger = fixture.store.steps(&stranger);
     let claim =

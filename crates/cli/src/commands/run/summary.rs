@@ -14,8 +14,11 @@ const SHOWN_FAILURES: usize = 10;
 /// The summary of a run that has ended.
 pub fn text(context: &Context, view: &RunView, run: &Run) -> String {
     let mut lines = vec![String::new()];
-    let width = view.gates.iter().map(|gate| gate.name.chars().count()).max().unwrap_or(0);
-    for gate in &view.gates {
+    // A setup is worth a line only if it kept the gates from running.
+    let setup = view.setup.iter().filter(|setup| setup.result != Some(GateResult::Success));
+    let shown: Vec<&GateView> = setup.chain(&view.gates).collect();
+    let width = shown.iter().map(|gate| gate.name.chars().count()).max().unwrap_or(0);
+    for gate in shown {
         lines.push(gate_line(gate, width));
         lines.extend(failing_tests(gate));
     }
@@ -41,10 +44,10 @@ fn gate_line(gate: &GateView, width: usize) -> String {
     let result = gate.result.map_or("none", GateResult::as_str);
     let mark = gate.result.map_or("·", text::result_mark);
     let reason = gate.reason.as_ref().map(|text| format!("  {}", clean(text.as_bytes())));
-    let counts = gate.reports.as_ref().map(|reports| {
-        let count = |name: &str| reports.get(name).and_then(Value::as_u64).unwrap_or(0);
-        format!("  {} tests, {} failed", count("tests"), count("failed"))
-    });
+    // The reason of a failure counts already.
+    let passed = gate.reports.as_ref().filter(|_| gate.result == Some(GateResult::Success));
+    let tests = passed.and_then(|reports| reports.get("tests")).and_then(Value::as_u64);
+    let counts = tests.map(|tests| format!("  {tests} tests"));
     let line = format!(
         "{mark} {:<width$}  {result:<12}{}{}",
         gate.name,

@@ -117,3 +117,12 @@ fn byte_order_marks_line_ends_comments_and_anchors_are_understood() {
     assert_eq!(config.gates[1].name, name("b"));
     assert_eq!(config.gates[1].run, config.gates[0].run);
 }
+
+#[test]
+fn the_example_of_the_readme_asks_for_nothing_that_is_not_built() {
+    let readme = include_str!("../../../../../README.md");
+    let example = readme.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next());
+    let Parsed { config, unsupported } = good(example.unwrap());
+    assert_eq!(unsupported, []);
+    assert_eq!(config.gates.len(), 3);
+}

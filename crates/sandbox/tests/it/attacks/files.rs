@@ -135,7 +135,7 @@ async fn overlay_attributes_cannot_be_forged() {
     let python = crate::world::command(["python3", "-c", script]);
     let process = match sandbox.exec(python).await {
         Ok(process) => process,
-        Err(error) => return println!("skipped: {error}"),
+        Err(error) => return sandgate_testkit::skip("extended_attributes", &error.to_string()),
     };
     let said = crate::world::finish(process).await;
     assert_eq!(said.stdout.matches("refused").count(), 3, "{said:?}");

@@ -1,0 +1,68 @@
+//! From texts to values: addresses, counts, sizes, secrets.
+
+use std::net::SocketAddr;
+
+use super::{Config, Setting, Settings, fault, key};
+use crate::{Error, Secret};
+
+/// All values.
+pub(super) fn config(settings: &Settings) -> Result<Config, Error> {
+    let listen = required(settings, key::LISTEN, loopback)?;
+    let grpc_listen = required(settings, key::GRPC_LISTEN, loopback)?;
+    Ok(Config {
+        listen,
+        grpc_listen,
+        allowed_hosts: each(settings, key::ALLOWED_HOSTS, not_empty)?,
+        webhook_secrets: each(settings, key::WEBHOOK_SECRETS, secret)?,
+        members: each(settings, key::MEMBERS, not_empty)?,
+        agents: each(settings, key::AGENTS, not_empty)?,
+        slots: one(settings, key::SLOTS, slots)?,
+    })
+}
+
+type Parse<T> = fn(&str) -> Result<T, String>;
+
+fn each<T>(settings: &Settings, key: &str, parse: Parse<T>) -> Result<Vec<T>, Error> {
+    let Some(Setting { texts, origin }) = settings.get(key) else { return Ok(Vec::new()) };
+    let parsed = texts
+        .iter()
+        .map(|text| parse(text).map_err(|message| fault(origin, format!("`{key}` {message}"))));
+    parsed.collect()
+}
+
+fn one<T>(settings: &Settings, key: &str, parse: Parse<T>) -> Result<Option<T>, Error> {
+    Ok(each(settings, key, parse)?.pop())
+}
+
+fn required<T>(settings: &Settings, key: &str, parse: Parse<T>) -> Result<T, Error> {
+    one(settings, key, parse)?.ok_or_else(|| fault("configuration", format!("`{key}` is not set")))
+}
+
+fn loopback(text: &str) -> Result<SocketAddr, String> {
+    let address: SocketAddr =
+        text.parse().map_err(|_| "is no address with a port, such as 127.0.0.1:8080".to_owned())?;
+    if address.ip().is_loopback() {
+        return Ok(address);
+    }
+    Err(format!(
+        "is {address}, which other machines reach; that needs access keys, which are not supported: \
+         listen on 127.0.0.1 and forward the port (`ssh -L`) or put a proxy in front"
+    ))
+}
+
+fn not_empty(text: &str) -> Result<String, String> {
+    if text.is_empty() { Err("has an empty entry".to_owned()) } else { Ok(text.to_owned()) }
+}
+
+/// Says nothing of the text.
+fn secret(text: &str) -> Result<Secret, String> {
+    if text.is_empty() {
+        return Err("has an empty secret, with which everybody could sign".to_owned());
+    }
+    Ok(Secret::new(text))
+}
+
+fn slots(text: &str) -> Result<u16, String> {
+    let number = text.parse().ok().filter(|slots| (1..=1024).contains(slots));
+    number.ok_or_else(|| "is no number from 1 to 1024".to_owned())
+}

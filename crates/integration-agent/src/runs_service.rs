@@ -1,0 +1,388 @@
+//! The gRPC side of runs: parse, call one function, convert the reply.
+
+use std::time::Duration;
+
+use sandgate_domain::{
+    ErrorCode, GateResult, Run, RunId, Step, StepId, StepKind, StepState, Timestamp,
+};
+use sandgate_store::{Cursor, PageRequest, RunFilter};
+use sandgate_wire::common::v1 as common;
+use sandgate_wire::runs::v1 as wire;
+use sandgate_wire::{optional_field, required_field, status};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+
+use crate::agent::{Agent, Saved};
+use crate::error::Error;
+use crate::logs::Span;
+use crate::planning::Planner;
+use crate::progress::Stream;
+
+/// How many bytes of a log are sent in one piece.
+const CHUNK_BYTES: u64 = 64 << 10;
+/// How often a log that is followed is looked at.
+const FOLLOW: Duration = Duration::from_millis(100);
+/// How often a run that is watched is looked at, if nothing wakes the watcher.
+const LOOK: Duration = Duration::from_secs(2);
+/// How many messages wait for a slow reader.
+const BUFFER: usize = 16;
+
+type Reply<T> = Result<Response<T>, Status>;
+
+/// The `Runs` service.
+#[derive(Clone)]
+pub struct RunsService {
+    agent: Agent,
+    planner: Planner,
+}
+
+impl RunsService {
+    /// The service over an agent; `planner` makes runs of commits.
+    pub fn new(agent: Agent, planner: Planner) -> Self {
+        Self { agent, planner }
+    }
+
+    async fn view(&self, id: RunId) -> Result<wire::Run, Status> {
+        let (run, steps) = self.agent.run(id).await.map_err(refuse)?;
+        Ok(run_view(&run, &steps))
+    }
+}
+
+#[tonic::async_trait]
+impl wire::runs_server::Runs for RunsService {
+    type WatchStream = ReceiverStream<Result<wire::RunEvent, Status>>;
+    type ReadLogStream = ReceiverStream<Result<wire::LogChunk, Status>>;
+
+    async fn create_from_commit(
+        &self,
+        request: Request<wire::CreateFromCommitRequest>,
+    ) -> Reply<wire::CreateRunReply> {
+        let request = request.into_inner();
+        let key = request.idempotency_key.map(|key| format!("request:{key}"));
+        let made = self
+            .planner
+            .run_commit(&request.repository, &request.sha, key)
+            .await
+            .map_err(refuse)?;
+        let run = self.view(made).await?;
+        Ok(Response::new(wire::CreateRunReply { run: Some(run), existed: false }))
+    }
+
+    async fn get(&self, request: Request<wire::GetRunRequest>) -> Reply<wire::Run> {
+        let id = required_field("id", &request.into_inner().id)?;
+        Ok(Response::new(self.view(id).await?))
+    }
+
+    async fn list(&self, request: Request<wire::ListRunsRequest>) -> Reply<wire::ListRunsReply> {
+        let request = request.into_inner();
+        let filter = RunFilter {
+            repository: request.repository,
+            sha_prefix: request.sha,
+            pull_request: request.pull_request,
+            result: optional_field::<GateResult>("result", request.result.as_deref())?,
+        };
+        let page = PageRequest {
+            after: optional_field::<Cursor>("page_token", request.page_token.as_deref())?,
+            limit: request.page_size,
+        };
+        let page = self.agent.list(&filter, &page).await.map_err(refuse)?;
+        let mut runs = Vec::new();
+        for run in &page.items {
+            let (_, steps) = self.agent.run(run.id).await.map_err(refuse)?;
+            runs.push(run_view(run, &steps));
+        }
+        let next_page_token = page.next.map(|cursor| cursor.to_string());
+        Ok(Response::new(wire::ListRunsReply { runs, next_page_token }))
+    }
+
+    async fn cancel(&self, request: Request<wire::CancelRunRequest>) -> Reply<wire::Run> {
+        let request = request.into_inner();
+        let id: RunId = required_field("id", &request.id)?;
+        self.agent.cancel(id, &request.reason).await.map_err(refuse)?;
+        Ok(Response::new(self.view(id).await?))
+    }
+
+    async fn rerun(&self, request: Request<wire::RerunRequest>) -> Reply<wire::Run> {
+        let request = request.into_inner();
+        let id: RunId = required_field("id", &request.id)?;
+        let made = self.planner.rerun(id, request.only_failed).await.map_err(refuse)?;
+        Ok(Response::new(self.view(made).await?))
+    }
+
+    async fn get_gate(&self, request: Request<wire::GetGateRequest>) -> Reply<wire::Gate> {
+        let id: StepId = required_field("id", &request.into_inner().id)?;
+        let step = self.agent.step(id).await.map_err(refuse)?;
+        let (_, steps) = self.agent.run(step.run).await.map_err(refuse)?;
+        Ok(Response::new(gate_view(&step, &steps)))
+    }
+
+    async fn watch(&self, request: Request<wire::GetRunRequest>) -> Reply<Self::WatchStream> {
+        let id: RunId = required_field("id", &request.into_inner().id)?;
+        self.agent.run(id).await.map_err(refuse)?;
+        let (sender, receiver) = mpsc::channel(BUFFER);
+        tokio::spawn(watch(self.agent.clone(), id, sender));
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+
+    async fn read_log(&self, request: Request<wire::ReadLogRequest>) -> Reply<Self::ReadLogStream> {
+        let request = request.into_inner();
+        let id: StepId = required_field("step", &request.step)?;
+        let step = self.agent.step(id).await.map_err(refuse)?;
+        let (sender, receiver) = mpsc::channel(BUFFER);
+        let reader = LogReader { agent: self.agent.clone(), step, sender };
+        tokio::spawn(reader.read(request.offset, request.follow));
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+}
+
+/// Sends every change of a run until its verdict, or until nobody listens.
+async fn watch(agent: Agent, id: RunId, sender: mpsc::Sender<Result<wire::RunEvent, Status>>) {
+    let mut progress = agent.watch(id);
+    let mut last = None;
+    loop {
+        let (run, steps) = match agent.run(id).await {
+            Ok(found) => found,
+            Err(error) => {
+                let _gone = sender.send(Err(refuse(error))).await;
+                return;
+            }
+        };
+        let view = run_view(&run, &steps);
+        if last.as_ref() != Some(&view) {
+            let sequence = sequence(&run);
+            let event = wire::RunEvent { sequence, run: Some(view.clone()), step: None };
+            if sender.send(Ok(event)).await.is_err() {
+                return;
+            }
+            last = Some(view);
+        }
+        if run.state.result().is_some() {
+            return;
+        }
+        tokio::select! {
+            () = sender.closed() => return,
+            () = tokio::time::sleep(LOOK) => {}
+            () = changed(&mut progress) => {}
+        }
+    }
+}
+
+/// Waits for something other than output.
+async fn changed(progress: &mut tokio::sync::broadcast::Receiver<crate::Progress>) {
+    loop {
+        match progress.recv().await {
+            Ok(crate::Progress::Output { .. }) => {}
+            Ok(_) | Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => return,
+            // The verdict was announced; what is left is to read it.
+            Err(tokio::sync::broadcast::error::RecvError::Closed) => {
+                return tokio::time::sleep(FOLLOW).await;
+            }
+        }
+    }
+}
+
+struct LogReader {
+    agent: Agent,
+    step: Step,
+    sender: mpsc::Sender<Result<wire::LogChunk, Status>>,
+}
+
+impl LogReader {
+    async fn read(self, mut offset: u64, follow: bool) {
+        loop {
+            // Asked before reading, so that what was written before the end is not missed.
+            let has_ended = match self.agent.step(self.step.id).await {
+                Ok(step) => step.state.completion().is_some(),
+                Err(_) => true,
+            };
+            match self.send_from(offset).await {
+                Ok(Some(sent)) => offset += sent,
+                Ok(None) => return,
+                Err(status) => {
+                    let _gone = self.sender.send(Err(status)).await;
+                    return;
+                }
+            }
+            if has_ended || !follow {
+                return;
+            }
+            tokio::select! {
+                () = self.sender.closed() => return,
+                () = tokio::time::sleep(FOLLOW) => {}
+            }
+        }
+    }
+
+    /// Sends what there is from `offset` on; how much that was, or nothing if nobody listens.
+    async fn send_from(&self, offset: u64) -> Result<Option<u64>, Status> {
+        let logs = self.agent.logs();
+        let (run, step) = (self.step.run, self.step.id);
+        let mut sent = 0;
+        loop {
+            let bytes = match logs.read(run, step, offset + sent, CHUNK_BYTES) {
+                Ok(bytes) => bytes,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+                Err(source) => {
+                    return Err(refuse(Error::Log { step: self.step.name.clone(), source }));
+                }
+            };
+            if bytes.is_empty() {
+                return Ok(Some(sent));
+            }
+            let spans = logs.spans(run, step).unwrap_or_default();
+            for (stream, data) in split(&spans, offset + sent, &bytes) {
+                let stream = match stream {
+                    Stream::Stdout => common::Stream::Stdout,
+                    Stream::Stderr => common::Stream::Stderr,
+                };
+                let chunk = wire::LogChunk {
+                    offset: offset + sent,
+                    data: data.to_vec().into(),
+                    stream: stream.into(),
+                };
+                sent += data.len() as u64;
+                if self.sender.send(Ok(chunk)).await.is_err() {
+                    return Ok(None);
+                }
+            }
+        }
+    }
+}
+
+/// The bytes from `offset` on, cut where the stream changes. What the index does not cover yet counts as standard output.
+fn split<'a>(spans: &[Span], offset: u64, bytes: &'a [u8]) -> Vec<(Stream, &'a [u8])> {
+    let mut parts = Vec::new();
+    let mut rest = bytes;
+    let mut position = 0;
+    for span in spans {
+        let end = position + u64::from(span.bytes);
+        let at = offset + (bytes.len() - rest.len()) as u64;
+        if end > at && !rest.is_empty() {
+            let count = usize::try_from(end - at).unwrap_or(usize::MAX).min(rest.len());
+            let (part, after) = rest.split_at(count);
+            parts.push((span.stream, part));
+            rest = after;
+        }
+        position = end;
+    }
+    if !rest.is_empty() {
+        parts.push((Stream::Stdout, rest));
+    }
+    parts
+}
+
+fn sequence(run: &Run) -> u64 {
+    // The end is one change more than what the progress counts.
+    let counted = serde_json::from_str::<Saved>(&run.progress).map_or(0, |saved| saved.sequence);
+    counted + u64::from(run.state.result().is_some())
+}
+
+/// A run as callers see it.
+fn run_view(run: &Run, steps: &[Step]) -> wire::Run {
+    let micros = Timestamp::as_micros;
+    wire::Run {
+        id: run.id.to_string(),
+        repository: run.repository.clone(),
+        sha: run.head_sha.clone(),
+        base_sha: run.base_sha.clone(),
+        branch: run.branch.clone(),
+        dirty: run.dirty,
+        state: run.state.name().to_owned(),
+        result: run.state.result().map(|result| result.to_string()),
+        isolation: run.isolation.as_ref().and_then(|summary| serde_json::to_string(summary).ok()),
+        unsupported: serde_json::to_string(&run.unsupported).unwrap_or_default(),
+        created_at: micros(run.created_at),
+        started_at: run.state.started_at().map(micros),
+        ended_at: run.state.ended_at().map(micros),
+        gates: steps.iter().map(|step| gate_view(step, steps)).collect(),
+        approved_snapshot: run.approved_snapshot.map(|id| id.to_string()),
+        pull_request: run.pull_request.clone(),
+        waiting: None,
+        generation: run.generation,
+    }
+}
+
+fn gate_view(step: &Step, all: &[Step]) -> wire::Gate {
+    let completion = step.state.completion();
+    let micros = Timestamp::as_micros;
+    let ended_at = match &step.state {
+        StepState::Ended { ended_at, .. } => Some(*ended_at),
+        StepState::Waiting | StepState::Ready | StepState::Claimed { .. } => None,
+    };
+    wire::Gate {
+        id: step.id.to_string(),
+        name: step.name.clone(),
+        is_setup: step.kind == StepKind::Setup,
+        state: step.state.name().to_owned(),
+        result: completion.map(|completion| completion.result.to_string()),
+        reason: completion.and_then(|completion| completion.reason.clone()),
+        blocking: step.blocking,
+        attempts: step.attempts,
+        exit_code: completion.and_then(|completion| completion.exit_code),
+        signal: completion.and_then(|completion| completion.signal),
+        queued_at: micros(step.queued_at),
+        claimed_at: step.state.claimed_at().map(micros),
+        started_at: step.state.started_at().map(micros),
+        ended_at: ended_at.map(micros),
+        reports: completion.and_then(|completion| completion.reports.clone()),
+        snapshot: completion.and_then(|completion| completion.snapshot).map(|id| id.to_string()),
+        waiting: waiting(step, all),
+        run: step.run.to_string(),
+        reused_from: None,
+        cost_micro_usd: 0,
+    }
+}
+
+/// Why a step has not begun.
+fn waiting(step: &Step, all: &[Step]) -> Option<String> {
+    match &step.state {
+        StepState::Ready => Some("waiting for a free slot".to_owned()),
+        StepState::Waiting => {
+            let running: Vec<&str> = all
+                .iter()
+                .filter(|other| matches!(other.state, StepState::Claimed { .. }))
+                .map(|other| other.name.as_str())
+                .collect();
+            Some(match running[..] {
+                [] => "waiting for the gates before it".to_owned(),
+                _ => format!("waiting while {} runs", running.join(", ")),
+            })
+        }
+        StepState::Claimed { .. } | StepState::Ended { .. } => None,
+    }
+}
+
+/// An error as callers see it.
+pub(crate) fn refuse(error: Error) -> Status {
+    let code = error.code();
+    if code == ErrorCode::Internal {
+        tracing::error!(error = error.chain(), "a request failed");
+    }
+    status(code, error.chain())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_is_cut_where_the_stream_changes() {
+        let spans = [
+            Span { stream: Stream::Stdout, bytes: 3 },
+            Span { stream: Stream::Stderr, bytes: 2 },
+            Span { stream: Stream::Stdout, bytes: 4 },
+        ];
+        let parts = split(&spans, 0, b"outeroutX");
+        assert_eq!(
+            parts,
+            [(Stream::Stdout, &b"out"[..]), (Stream::Stderr, b"er"), (Stream::Stdout, b"outX")]
+        );
+        assert_eq!(
+            split(&spans, 4, b"rou"),
+            [(Stream::Stderr, &b"r"[..]), (Stream::Stdout, b"ou")]
+        );
+        assert_eq!(split(&[], 0, b"new"), [(Stream::Stdout, &b"new"[..])]);
+        assert_eq!(split(&spans, 9, b""), []);
+    }
+}
