@@ -8,6 +8,9 @@ NEXTEST := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo yes)
 help: ## print this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
 
+run: build ## the whole system over a sample, two pull requests played; ONCE=1 ends after their verdicts
+	target/release/sandgate demo --data-dir ./.sandgate/demo $(if $(filter-out 0,$(ONCE)),--once)
+
 test: ## run every test suite; installs what the tests need and names what it skips
 	.ci/test
 

@@ -53,7 +53,11 @@ struct Said<'a> {
 pub fn server(context: &Context) -> Result<Found, Failure> {
     let data_dir = context.global.data_dir.as_deref().map(canonical);
     let said = Said {
-        server: context.global.server.as_deref(),
+        server: context
+            .global
+            .server
+            .as_deref()
+            .or_else(|| context.environment.text("SANDGATE_SERVER")),
         data_dir: data_dir.as_deref(),
         token: context.environment.text("SANDGATE_TOKEN"),
     };

@@ -220,4 +220,7 @@ fn with_two_servers_the_user_chooses() {
     );
     let chosen = world.sandgate(&["repo", "list", "--server", &front.server.address, "-o", "name"]);
     assert_eq!(chosen.stdout, "acme/web\n", "{}", chosen.stderr);
+    let mut command = world.command(["repo", "list", "-o", "name"]);
+    let named = ended(command.env("SANDGATE_SERVER", &front.server.address).output().unwrap());
+    assert_eq!(named.stdout, "acme/web\n", "{}", named.stderr);
 }
