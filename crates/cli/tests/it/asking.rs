@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::serving::{Server, served};
 use crate::support::{LIVE_RUN, RUN, SHA};
-use crate::world::{World, ended};
+use crate::world::World;
 
 /// Checks how a command failed, and that it says what to do next.
 fn assert_fails(world: &World, arguments: &[&str], code: i32, parts: &[&str]) {
@@ -51,7 +51,8 @@ fn the_token_decides_and_something_else_is_no_server() {
     let (world, front) = served();
     let with_token = |token: &str, address: &str| {
         let mut command = world.command(["status", "--all", "-o", "name", "--server", address]);
-        ended(command.env("SANDGATE_TOKEN", token).output().unwrap())
+        command.env("SANDGATE_TOKEN", token);
+        world.finish(command)
     };
     let refused = with_token("wrong", &front.server.address);
     assert_eq!(refused.code, 4, "{}", refused.stderr);
@@ -197,13 +198,10 @@ fn a_log_of_the_server_is_printed_as_it_is_or_followed_to_its_end() {
     let mut rest = String::new();
     stdout.read_to_string(&mut rest).unwrap();
     assert_eq!(rest, "grün\n");
-    let output = ended(child.wait_with_output().unwrap());
-    assert_eq!(
-        (output.code, output.stderr.contains("integration ended")),
-        (0, true),
-        "{}",
-        output.stderr
-    );
+    let output = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{stderr}");
+    assert!(stderr.contains("integration ended"), "{stderr}");
 }
 
 #[test]
@@ -221,6 +219,7 @@ fn with_two_servers_the_user_chooses() {
     let chosen = world.sandgate(&["repo", "list", "--server", &front.server.address, "-o", "name"]);
     assert_eq!(chosen.stdout, "acme/web\n", "{}", chosen.stderr);
     let mut command = world.command(["repo", "list", "-o", "name"]);
-    let named = ended(command.env("SANDGATE_SERVER", &front.server.address).output().unwrap());
+    command.env("SANDGATE_SERVER", &front.server.address);
+    let named = world.finish(command);
     assert_eq!(named.stdout, "acme/web\n", "{}", named.stderr);
 }
