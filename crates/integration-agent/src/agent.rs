@@ -250,12 +250,15 @@ impl Agent {
     /// # Errors
     /// If there is no such run, or the database refuses.
     pub async fn verdict(&self, run: RunId) -> Result<GateResult, Error> {
-        let mut verdict = self.inner.watched(run).verdict.subscribe();
+        // Held, so that the verdict can be read when it was announced and nobody else holds it any more.
+        let watched = self.inner.watched(run);
+        let mut verdict = watched.verdict.subscribe();
         if let Some(result) = self.run(run).await?.0.state.result() {
             return Ok(result);
         }
-        let mut broken = self.inner.watched(run).broken.subscribe();
+        let mut broken = watched.broken.subscribe();
         tokio::select! {
+            biased;
             known = verdict.wait_for(Option::is_some) => {
                 let known = known.map_err(|_| Error::NoRun(run))?;
                 (*known).ok_or(Error::NoRun(run))

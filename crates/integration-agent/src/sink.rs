@@ -7,6 +7,9 @@ use tokio::sync::broadcast;
 use crate::logs::LogWriter;
 use crate::progress::{Progress, Stream};
 
+/// How many pieces of output wait for a slow watcher.
+const OUTPUT_BUFFER: usize = 128;
+
 /// The open log of one attempt of a step.
 pub struct LogSink {
     step: String,
@@ -32,9 +35,12 @@ impl LogSink {
                 *writer = None;
             }
         }
-        let event = Progress::Output { step: self.step.clone(), stream, bytes: bytes.to_vec() };
-        // Nobody watching is fine.
-        let _watchers = self.watchers.send(event);
+        // What a slow watcher can't take in is in the log; the room that is left is for changes of state.
+        if self.watchers.receiver_count() > 0 && self.watchers.len() < OUTPUT_BUFFER {
+            let event = Progress::Output { step: self.step.clone(), stream, bytes: bytes.to_vec() };
+            // A watcher that left meanwhile is fine.
+            let _watchers = self.watchers.send(event);
+        }
         tokio::task::yield_now().await;
     }
 

@@ -112,7 +112,7 @@ fn an_interrupt_during_the_setup_leaves_no_layer() {
 fn nothing_outlives_a_killed_run_and_the_next_start_ends_it() {
     let world = slow_world();
     let started = in_the_middle(&world);
-    until("the quick gate to end", || started.stderr().contains("quick"));
+    until("its output to be kept", || world.sandgate(&["logs", "slow"]).stdout == "begun\n");
     started.signal(Signal::KILL);
     started.wait();
     until("everything inside to end", || world.processes().is_empty());
