@@ -15,7 +15,7 @@ use sandgate_domain::{
     StepId, TenantId, TrustTier, UnsupportedKey,
 };
 use sandgate_engine::plan::Plan;
-use sandgate_engine::run::{Input, RunState};
+use sandgate_engine::run::{Input, Phase, RunState};
 use sandgate_store::{Page, PageRequest, RunFilter, Store};
 use tokio::sync::{Notify, broadcast, watch};
 use tokio_util::sync::CancellationToken;
@@ -207,10 +207,17 @@ impl Agent {
     pub async fn begin(&self, run: RunId, isolation: &IsolationSummary) -> Result<(), Error> {
         let parts = &self.inner.parts;
         let now = parts.clock.now();
-        if parts.store.runs(&parts.tenant).start(run, isolation, now).await? {
+        let is_first = parts.store.runs(&parts.tenant).start(run, isolation, now).await?;
+        // Whoever started it may have ended before its first steps were planned.
+        if is_first || self.is_planned_only(run).await? {
             self.inner.apply(run, Input::Begin, None).await?;
         }
         Ok(())
+    }
+
+    async fn is_planned_only(&self, run: RunId) -> Result<bool, Error> {
+        let saved: Saved = serde_json::from_str(&self.run(run).await?.0.progress)?;
+        Ok(saved.state.phase == Phase::Planned)
     }
 
     /// Asks a run to stop. One that has ended stays as it is.
@@ -250,11 +257,15 @@ impl Agent {
     /// # Errors
     /// If there is no such run, or the database refuses.
     pub async fn verdict(&self, run: RunId) -> Result<GateResult, Error> {
-        let mut verdict = self.inner.watched(run).verdict.subscribe();
-        if let Some(result) = self.run(run).await?.0.state.result() {
-            return Ok(result);
+        let watched = self.inner.watched(run);
+        let (mut verdict, mut broken) = (watched.verdict.subscribe(), watched.broken.subscribe());
+        drop(watched);
+        let known = self.run(run).await.map(|(run, _)| run.state.result());
+        if !matches!(known, Ok(None)) {
+            drop((verdict, broken));
+            self.let_go(run);
+            return known?.ok_or(Error::NoRun(run));
         }
-        let mut broken = self.inner.watched(run).broken.subscribe();
         tokio::select! {
             known = verdict.wait_for(Option::is_some) => {
                 let known = known.map_err(|_| Error::NoRun(run))?;
@@ -273,6 +284,19 @@ impl Agent {
         let watched = lock(&self.inner.watched).get(&run).cloned();
         if let Some(watched) = watched {
             watched.broken.send_replace(Some(reason.to_owned()));
+        }
+    }
+
+    /// Forgets whoever waited for a run that has ended: nothing happens to it any more. Those who still listen are kept.
+    pub(crate) fn let_go(&self, run: RunId) {
+        let mut all = lock(&self.inner.watched);
+        let is_idle = all.get(&run).is_some_and(|watched| {
+            watched.progress.receiver_count() == 0
+                && watched.verdict.receiver_count() == 0
+                && watched.broken.receiver_count() == 0
+        });
+        if is_idle {
+            all.remove(&run);
         }
     }
 
@@ -331,3 +355,6 @@ impl Inner {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

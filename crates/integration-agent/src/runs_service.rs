@@ -136,8 +136,20 @@ impl wire::runs_server::Runs for RunsService {
     }
 }
 
-/// Sends every change of a run until its verdict, or until nobody listens.
+/// Sends every change of a run, and leaves nothing behind of one that has ended.
 async fn watch(agent: Agent, id: RunId, sender: mpsc::Sender<Result<wire::RunEvent, Status>>) {
+    send_changes(&agent, id, &sender).await;
+    if agent.run(id).await.is_ok_and(|(run, _)| run.state.result().is_some()) {
+        agent.let_go(id);
+    }
+}
+
+/// Sends every change of a run until its verdict, or until nobody listens.
+async fn send_changes(
+    agent: &Agent,
+    id: RunId,
+    sender: &mpsc::Sender<Result<wire::RunEvent, Status>>,
+) {
     let mut progress = agent.watch(id);
     let mut last = None;
     loop {
