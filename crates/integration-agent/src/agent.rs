@@ -127,12 +127,17 @@ impl Agent {
     /// # Errors
     /// If the database refuses.
     pub async fn create_run(&self, new: NewRun) -> Result<RunId, Error> {
+        Ok(self.find_or_create_run(new).await?.0)
+    }
+
+    /// As [`Agent::create_run`], and whether the same request had made it before.
+    pub(crate) async fn find_or_create_run(&self, new: NewRun) -> Result<(RunId, bool), Error> {
         let parts = &self.inner.parts;
         let transaction = parts.store.begin().await?;
         if let Some(key) = &new.request_key
             && let Some(run) = transaction.runs(&parts.tenant).of_request(key).await?
         {
-            return Ok(run.id);
+            return Ok((run.id, true));
         }
         let id = RunId::new(&*parts.ids);
         let now = parts.clock.now();
@@ -163,7 +168,7 @@ impl Agent {
         self.inner.emit(&transaction, "queued", &row, None).await?;
         transaction.commit().await?;
         parts.relay.notify_one();
-        Ok(id)
+        Ok((id, false))
     }
 
     /// A run and its steps, in the order in which they are shown.

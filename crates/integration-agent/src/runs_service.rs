@@ -60,13 +60,13 @@ impl wire::runs_server::Runs for RunsService {
     ) -> Reply<wire::CreateRunReply> {
         let request = request.into_inner();
         let key = request.idempotency_key.map(|key| format!("request:{key}"));
-        let made = self
+        let (made, existed) = self
             .planner
             .run_commit(&request.repository, &request.sha, key)
             .await
             .map_err(refuse)?;
         let run = self.view(made).await?;
-        Ok(Response::new(wire::CreateRunReply { run: Some(run), existed: false }))
+        Ok(Response::new(wire::CreateRunReply { run: Some(run), existed }))
     }
 
     async fn get(&self, request: Request<wire::GetRunRequest>) -> Reply<wire::Run> {

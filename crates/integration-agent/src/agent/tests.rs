@@ -120,3 +120,15 @@ async fn a_step_that_was_to_stop_before_a_restart_is_to_stop_after_it() {
     assert_eq!(claimed.run.id, run);
     assert!(claimed.cancelled.is_cancelled());
 }
+
+#[tokio::test]
+async fn a_request_that_is_sent_again_finds_its_run_and_says_so() {
+    let fixture = Fixture::new().await;
+    let agent = fixture.agent();
+    let asked = |key: &str| NewRun { request_key: Some(key.to_owned()), ..new_run(committed()) };
+    let (first, existed) = agent.find_or_create_run(asked("request:1")).await.unwrap();
+    assert!(!existed);
+    assert_eq!(agent.find_or_create_run(asked("request:1")).await.unwrap(), (first, true));
+    let (other, existed) = agent.find_or_create_run(asked("request:2")).await.unwrap();
+    assert!(other != first && !existed);
+}
