@@ -15,7 +15,7 @@ use sandgate_domain::{
     StepId, TenantId, TrustTier, UnsupportedKey,
 };
 use sandgate_engine::plan::Plan;
-use sandgate_engine::run::{Input, RunState};
+use sandgate_engine::run::{Input, Phase, RunState};
 use sandgate_store::{Page, PageRequest, RunFilter, Store};
 use tokio::sync::{Notify, broadcast, watch};
 use tokio_util::sync::CancellationToken;
@@ -127,12 +127,17 @@ impl Agent {
     /// # Errors
     /// If the database refuses.
     pub async fn create_run(&self, new: NewRun) -> Result<RunId, Error> {
+        Ok(self.find_or_create_run(new).await?.0)
+    }
+
+    /// As [`Agent::create_run`], and whether the same request had made it before.
+    pub(crate) async fn find_or_create_run(&self, new: NewRun) -> Result<(RunId, bool), Error> {
         let parts = &self.inner.parts;
         let transaction = parts.store.begin().await?;
         if let Some(key) = &new.request_key
             && let Some(run) = transaction.runs(&parts.tenant).of_request(key).await?
         {
-            return Ok(run.id);
+            return Ok((run.id, true));
         }
         let id = RunId::new(&*parts.ids);
         let now = parts.clock.now();
@@ -163,7 +168,7 @@ impl Agent {
         self.inner.emit(&transaction, "queued", &row, None).await?;
         transaction.commit().await?;
         parts.relay.notify_one();
-        Ok(id)
+        Ok((id, false))
     }
 
     /// A run and its steps, in the order in which they are shown.
@@ -207,10 +212,17 @@ impl Agent {
     pub async fn begin(&self, run: RunId, isolation: &IsolationSummary) -> Result<(), Error> {
         let parts = &self.inner.parts;
         let now = parts.clock.now();
-        if parts.store.runs(&parts.tenant).start(run, isolation, now).await? {
+        let is_first = parts.store.runs(&parts.tenant).start(run, isolation, now).await?;
+        // Whoever started it may have ended before its first steps were planned.
+        if is_first || self.is_planned_only(run).await? {
             self.inner.apply(run, Input::Begin, None).await?;
         }
         Ok(())
+    }
+
+    async fn is_planned_only(&self, run: RunId) -> Result<bool, Error> {
+        let saved: Saved = serde_json::from_str(&self.run(run).await?.0.progress)?;
+        Ok(saved.state.phase == Phase::Planned)
     }
 
     /// Asks a run to stop. One that has ended stays as it is.
@@ -250,13 +262,15 @@ impl Agent {
     /// # Errors
     /// If there is no such run, or the database refuses.
     pub async fn verdict(&self, run: RunId) -> Result<GateResult, Error> {
-        // Held, so that the verdict can be read when it was announced and nobody else holds it any more.
         let watched = self.inner.watched(run);
-        let mut verdict = watched.verdict.subscribe();
-        if let Some(result) = self.run(run).await?.0.state.result() {
-            return Ok(result);
+        let (mut verdict, mut broken) = (watched.verdict.subscribe(), watched.broken.subscribe());
+        drop(watched);
+        let known = self.run(run).await.map(|(run, _)| run.state.result());
+        if !matches!(known, Ok(None)) {
+            drop((verdict, broken));
+            self.let_go(run);
+            return known?.ok_or(Error::NoRun(run));
         }
-        let mut broken = watched.broken.subscribe();
         tokio::select! {
             biased;
             known = verdict.wait_for(Option::is_some) => {
@@ -276,6 +290,19 @@ impl Agent {
         let watched = lock(&self.inner.watched).get(&run).cloned();
         if let Some(watched) = watched {
             watched.broken.send_replace(Some(reason.to_owned()));
+        }
+    }
+
+    /// Forgets whoever waited for a run that has ended: nothing happens to it any more. Those who still listen are kept.
+    pub(crate) fn let_go(&self, run: RunId) {
+        let mut all = lock(&self.inner.watched);
+        let is_idle = all.get(&run).is_some_and(|watched| {
+            watched.progress.receiver_count() == 0
+                && watched.verdict.receiver_count() == 0
+                && watched.broken.receiver_count() == 0
+        });
+        if is_idle {
+            all.remove(&run);
         }
     }
 
@@ -334,3 +361,6 @@ impl Inner {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,6 +15,10 @@ use crate::progress::Stream;
 /// The most that is kept of one step's output, in bytes.
 pub const CAP_BYTES: u64 = 64 << 20;
 
+/// The most that is kept of one step's index, in bytes. Somebody who writes byte by byte fills it; what it does not cover
+/// counts as standard output.
+const INDEX_CAP_BYTES: u64 = 1 << 20;
+
 /// The log files of all runs below one folder.
 #[derive(Debug, Clone)]
 pub struct Logs {
@@ -27,6 +31,7 @@ pub struct LogWriter {
     text: File,
     index: File,
     length: u64,
+    indexed: u64,
     dropped: u64,
 }
 
@@ -62,7 +67,8 @@ impl Logs {
         let text = open(&path)?;
         let index = open(&path.with_extension("index"))?;
         let length = text.metadata()?.len();
-        Ok(LogWriter { text, index, length, dropped: 0 })
+        let indexed = index.metadata()?.len();
+        Ok(LogWriter { text, index, length, indexed, dropped: 0 })
     }
 
     /// Up to `limit` bytes of the text of a step from `offset` on.
@@ -114,7 +120,16 @@ impl LogWriter {
         self.length += kept.len() as u64;
         for part in kept.chunks(u32::MAX as usize) {
             let count = u32::try_from(part.len()).unwrap_or(u32::MAX);
-            self.index.write_all(&encode(Span { stream, bytes: count }))?;
+            self.note_span(Span { stream, bytes: count })?;
+        }
+        Ok(())
+    }
+
+    fn note_span(&mut self, span: Span) -> io::Result<()> {
+        let record = encode(span);
+        if self.indexed + record.len() as u64 <= INDEX_CAP_BYTES {
+            self.index.write_all(&record)?;
+            self.indexed += record.len() as u64;
         }
         Ok(())
     }
@@ -129,7 +144,7 @@ impl LogWriter {
                 format!("\n[sandgate: {} more bytes of output were dropped]\n", self.dropped);
             self.text.write_all(marker.as_bytes())?;
             let count = u32::try_from(marker.len()).unwrap_or(u32::MAX);
-            self.index.write_all(&encode(Span { stream: Stream::Stderr, bytes: count }))?;
+            self.note_span(Span { stream: Stream::Stderr, bytes: count })?;
             self.length += marker.len() as u64;
         }
         self.text.sync_data()?;
@@ -154,4 +169,30 @@ fn decode(record: &[u8]) -> Option<Span> {
         _ => return None,
     };
     Some(Span { stream, bytes: u32::from_le_bytes([a, b, c, d]) })
+}
+
+#[cfg(test)]
+mod tests {
+    use sandgate_domain::Ids;
+    use sandgate_testkit::CountingIds;
+
+    use super::*;
+
+    #[test]
+    fn an_index_stays_bounded_when_bytes_come_one_by_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let logs = Logs::new(folder.path().to_owned());
+        let ids: &dyn Ids = &CountingIds::default();
+        let (run, step) = (RunId::new(ids), StepId::new(ids));
+        let mut writer = logs.append(run, step).unwrap();
+        let count = INDEX_CAP_BYTES / 5 + 1000;
+        for number in 0..count {
+            let stream = if number % 2 == 0 { Stream::Stdout } else { Stream::Stderr };
+            writer.write(stream, b"x").unwrap();
+        }
+        assert_eq!(writer.finish().unwrap(), count);
+        let spans = logs.spans(run, step).unwrap();
+        assert_eq!(spans.len() as u64, INDEX_CAP_BYTES / 5);
+        assert_eq!(logs.read(run, step, 0, CAP_BYTES).unwrap().len() as u64, count);
+    }
 }

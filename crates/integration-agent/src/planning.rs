@@ -54,7 +54,7 @@ impl Planner {
         Self { agent, source: SourceClient::new(source), isolation }
     }
 
-    /// A run of a commit of a known repository, asked for by hand.
+    /// A run of a commit of a known repository, asked for by hand, and whether the same request had made it before.
     ///
     /// # Errors
     /// If the commit or its configuration can't be read, or the database refuses.
@@ -63,7 +63,7 @@ impl Planner {
         repository: &str,
         sha: &str,
         request_key: Option<String>,
-    ) -> Result<RunId, Error> {
+    ) -> Result<(RunId, bool), Error> {
         self.run(Subject {
             repository: repository.to_owned(),
             head_sha: sha.to_owned(),
@@ -77,11 +77,11 @@ impl Planner {
         .await
     }
 
-    /// A run of what is to be tested; the same one if it was asked for before.
+    /// A run of what is to be tested; the same one if it was asked for before, and whether it was.
     ///
     /// # Errors
     /// If it can't be merged, or its configuration can't be read; then the text says what to change.
-    pub async fn run(&self, subject: Subject) -> Result<RunId, Error> {
+    pub async fn run(&self, subject: Subject) -> Result<(RunId, bool), Error> {
         let resolved = self.resolve(&subject).await?;
         if let Some(conflict) = resolved.conflict {
             return Err(Error::Conflict { reason: conflict.reason, paths: conflict.paths });
@@ -113,9 +113,9 @@ impl Planner {
             revision,
             request_key: subject.request_key,
         };
-        let run = self.agent.create_run(new).await?;
+        let (run, existed) = self.agent.find_or_create_run(new).await?;
         self.agent.begin(run, &self.isolation).await?;
-        Ok(run)
+        Ok((run, existed))
     }
 
     /// A new run of the same files: all gates, or those that did not pass and what they need.

@@ -60,13 +60,13 @@ impl wire::runs_server::Runs for RunsService {
     ) -> Reply<wire::CreateRunReply> {
         let request = request.into_inner();
         let key = request.idempotency_key.map(|key| format!("request:{key}"));
-        let made = self
+        let (made, existed) = self
             .planner
             .run_commit(&request.repository, &request.sha, key)
             .await
             .map_err(refuse)?;
         let run = self.view(made).await?;
-        Ok(Response::new(wire::CreateRunReply { run: Some(run), existed: false }))
+        Ok(Response::new(wire::CreateRunReply { run: Some(run), existed }))
     }
 
     async fn get(&self, request: Request<wire::GetRunRequest>) -> Reply<wire::Run> {
@@ -136,8 +136,20 @@ impl wire::runs_server::Runs for RunsService {
     }
 }
 
-/// Sends every change of a run until its verdict, or until nobody listens.
+/// Sends every change of a run, and leaves nothing behind of one that has ended.
 async fn watch(agent: Agent, id: RunId, sender: mpsc::Sender<Result<wire::RunEvent, Status>>) {
+    send_changes(&agent, id, &sender).await;
+    if agent.run(id).await.is_ok_and(|(run, _)| run.state.result().is_some()) {
+        agent.let_go(id);
+    }
+}
+
+/// Sends every change of a run until its verdict, or until nobody listens.
+async fn send_changes(
+    agent: &Agent,
+    id: RunId,
+    sender: &mpsc::Sender<Result<wire::RunEvent, Status>>,
+) {
     let mut progress = agent.watch(id);
     let mut last = None;
     loop {

@@ -18,7 +18,7 @@ pub struct BadSignature;
 /// There is nothing to check signatures with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "no webhook secret is set, or an empty one: set `github.webhookSecret` (or GITHUB_WEBHOOK_SECRET)"
+    "no webhook secret is set, or an empty one: set `webhooks.github.secrets` (or GITHUB_WEBHOOK_SECRET)"
 )]
 pub struct NoSecret;
 

@@ -44,7 +44,7 @@ impl Agent {
                 }
                 continue;
             }
-            if run.state == RowState::Queued {
+            if run.state == RowState::Queued || saved.state.phase == Phase::Planned {
                 self.begin(run.id, isolation).await?;
                 continue;
             }

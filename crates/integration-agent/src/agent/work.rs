@@ -102,13 +102,22 @@ impl Agent {
             for step in steps.claimable(parts.clock.now(), LOOKED_AT).await? {
                 let is_wanted =
                     step.state == StepState::Ready && only.is_none_or(|only| step.run == only);
-                if is_wanted && let Some(assignment) = self.take(&step, owner).await? {
+                if is_wanted
+                    && (only.is_some() || self.is_for_anybody(step.run).await?)
+                    && let Some(assignment) = self.take(&step, owner).await?
+                {
                     return Ok(assignment);
                 }
             }
             // The timeout is a safety net: another process may have made work.
             let _woken = tokio::time::timeout(LOOK, work).await;
         }
+    }
+
+    /// Whether any runner can get at the files of a run; those of a working tree are with the process that read them.
+    async fn is_for_anybody(&self, run: RunId) -> Result<bool, Error> {
+        let saved: Saved = serde_json::from_str(&self.run(run).await?.0.progress)?;
+        Ok(saved.source.is_some())
     }
 
     async fn take(&self, step: &Step, owner: &str) -> Result<Option<Assignment>, Error> {
@@ -142,6 +151,10 @@ impl Agent {
         let writer = writer.map_err(|source| Error::Log { step: step.name.clone(), source })?;
         let watchers = self.inner.watched(run.id).progress;
         let cancelled = lock(&self.inner.cancelled).entry(step.id).or_default().clone();
+        if is_stopping(&saved, &task) {
+            // The order to stop was given in a process that has ended since.
+            cancelled.cancel();
+        }
         Ok(Assignment {
             step: step.id,
             name: step.name.clone(),
@@ -231,6 +244,17 @@ fn attempt_of(saved: &Saved, task: &Task) -> Option<u32> {
             GateStatus::Running(attempt) => Some(attempt.number),
             GateStatus::Waiting | GateStatus::Ended(_) => None,
         },
+    }
+}
+
+/// Whether the state machine wants the step to stop, whoever runs it.
+fn is_stopping(saved: &Saved, task: &Task) -> bool {
+    match task {
+        Task::Setup(_) => saved.state.cancelled.is_some(),
+        Task::Gate(gate) => saved.state.gate(&gate.name).is_some_and(|gate| match &gate.status {
+            GateStatus::Running(attempt) => attempt.stopping.is_some(),
+            GateStatus::Waiting | GateStatus::Ended(_) => false,
+        }),
     }
 }
 
