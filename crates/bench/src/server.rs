@@ -8,7 +8,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
-use sandgate_pr_automation::signature::sign;
+use ring::hmac;
 use serde_json::Value;
 
 use crate::stand::Stand;
@@ -121,7 +121,7 @@ impl Connection {
     /// Posts a signed delivery, which must be taken in.
     pub fn deliver(&mut self, id: &str, body: &Value) -> anyhow::Result<Posted> {
         let body = body.to_string();
-        let signature = sign(SECRET.as_bytes(), body.as_bytes());
+        let signature = sign(body.as_bytes());
         let headers = format!(
             "x-github-delivery: {id}\r\nx-github-event: pull_request\r\nx-hub-signature-256: {signature}\r\n"
         );
@@ -229,4 +229,12 @@ impl Connection {
 #[expect(clippy::disallowed_methods, reason = "it is compared with what a shell prints")]
 fn nanoseconds() -> u128 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos())
+}
+
+/// `X-Hub-Signature-256` as a forge makes it.
+fn sign(body: &[u8]) -> String {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, SECRET.as_bytes());
+    let tag = hmac::sign(&key, body);
+    let hex: String = tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256={hex}")
 }
