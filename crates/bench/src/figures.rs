@@ -1,12 +1,15 @@
 //! What is measured: one file a figure, one function a file.
 
+mod accept;
 mod commit;
+mod dev;
 mod gate_run;
 mod layers;
 mod sandbox_life;
 mod seal;
 mod size;
 mod start;
+mod webhook;
 
 use crate::stand::Stand;
 use crate::table::Row;
@@ -26,6 +29,9 @@ pub const ALL: &[Figure] = &[
     Figure { name: "store commit", measure: commit::measure },
     Figure { name: "seal", measure: seal::measure },
     Figure { name: "sandgate run", measure: gate_run::measure },
+    Figure { name: "webhook", measure: webhook::measure },
+    Figure { name: "accept", measure: accept::measure },
+    Figure { name: "dev", measure: dev::measure },
     Figure { name: "start", measure: start::measure },
     Figure { name: "binary size", measure: size::measure },
 ];

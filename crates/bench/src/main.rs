@@ -4,7 +4,9 @@
 mod figures;
 mod machine;
 mod peers;
+mod pulls;
 mod samples;
+mod server;
 mod stand;
 mod table;
 

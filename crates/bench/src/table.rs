@@ -16,6 +16,12 @@ pub enum Peer {
 pub enum Goal {
     /// Half of the times are at most so many milliseconds.
     P50 { milliseconds: f64 },
+    /// Of a hundred times, 99 are at most so many milliseconds.
+    P99 { milliseconds: f64 },
+    /// Both.
+    P50AndP99 { p50: f64, p99: f64 },
+    /// A part of something else that has a goal.
+    None,
     /// Half of the times are at most so many times those of the peer.
     Ratio { at_most: f64 },
     /// The peer takes at least so many times as long.
@@ -62,12 +68,22 @@ impl Row {
         }
     }
 
+    fn p99(&self) -> f64 {
+        match &self.value {
+            Value::Times(samples) => samples.percentile(99),
+            Value::Difference { .. } | Value::Bytes(_) => f64::NAN,
+        }
+    }
+
     fn verdict(&self) -> String {
         let measured = self.p50();
         let reached = match (&self.goal, &self.peer) {
             (Goal::P50 { milliseconds: at_most } | Goal::Megabytes { at_most }, _) => {
                 measured <= *at_most
             }
+            (Goal::P99 { milliseconds }, _) => self.p99() <= *milliseconds,
+            (Goal::P50AndP99 { p50, p99 }, _) => measured <= *p50 && self.p99() <= *p99,
+            (Goal::None, _) => return "–".to_owned(),
             (Goal::Ratio { at_most }, Peer::Measured { p50, .. }) => measured <= at_most * p50,
             (Goal::Faster { at_least }, Peer::Measured { p50, .. }) => *p50 >= at_least * measured,
             (Goal::Ratio { .. } | Goal::Faster { .. }, Peer::Missing { why }) => {
@@ -100,6 +116,9 @@ impl Row {
         };
         let goal = match &self.goal {
             Goal::P50 { milliseconds } => format!("p50 ≤ {milliseconds} ms"),
+            Goal::P99 { milliseconds } => format!("p99 ≤ {milliseconds} ms"),
+            Goal::P50AndP99 { p50, p99 } => format!("p50 ≤ {p50} ms, p99 ≤ {p99} ms"),
+            Goal::None => none(),
             Goal::Ratio { at_most } => format!("≤ {at_most} × peer"),
             Goal::Faster { at_least } => format!("peer ≥ {at_least} × ours"),
             Goal::Megabytes { at_most } => format!("≤ {at_most} MB"),
@@ -141,6 +160,12 @@ mod tests {
             (2, missing(), Goal::Faster { at_least: 10.0 }, "no peer: not | here"),
             (5, missing(), Goal::P50 { milliseconds: 5.0 }, "met"),
             (6, missing(), Goal::P50 { milliseconds: 5.0 }, "missed"),
+            (5, missing(), Goal::P99 { milliseconds: 5.0 }, "met"),
+            (6, missing(), Goal::P99 { milliseconds: 5.0 }, "missed"),
+            (5, missing(), Goal::P50AndP99 { p50: 5.0, p99: 5.0 }, "met"),
+            (5, missing(), Goal::P50AndP99 { p50: 4.0, p99: 9.0 }, "missed"),
+            (5, missing(), Goal::P50AndP99 { p50: 5.0, p99: 4.0 }, "missed"),
+            (5, missing(), Goal::None, "–"),
         ] {
             assert_eq!(row(ours, peer, goal).verdict(), verdict);
         }
