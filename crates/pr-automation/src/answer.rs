@@ -51,7 +51,7 @@ impl Answer {
     /// For a repository that was never added here.
     pub fn unknown_repository(delivery_id: &str, name: &RepositoryName) -> Self {
         let reason = format!(
-            "the repository {name} is not known here: add it with `sandgate repo add <path or URL> --name {name}`"
+            "the repository {name} is not known here: add it with `sandgate repo add <path> --name {name}`"
         );
         Self::Ignored { delivery_id: delivery_id.to_owned(), reason }
     }

@@ -11,3 +11,6 @@ pub const WHOLE_RUNS: &str = "SELECT * FROM runs";
 pub const STEPS: &str = "SELECT run_id, name, state, result, reason FROM steps ORDER BY name";
 /// The sandboxes that are written down.
 pub const LIVE_SANDBOXES: &str = "SELECT id FROM live_sandboxes";
+/// The name and result of each gate, how often a result was accepted, and how often it was executed; by name.
+pub const ACCEPTED: &str = "SELECT name, result, count(accepted_fence), max(attempts) FROM steps \
+    WHERE kind = 'gate' GROUP BY id ORDER BY name";

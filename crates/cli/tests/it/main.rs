@@ -5,6 +5,7 @@
 mod architecture;
 mod asking;
 mod crash;
+mod dev;
 mod generated;
 mod hostile;
 mod input;

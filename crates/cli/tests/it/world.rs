@@ -249,6 +249,17 @@ impl Started {
         rustix::process::kill_process(pid, signal).unwrap();
     }
 
+    /// What it has written to standard output so far.
+    pub fn stdout(&self) -> String {
+        std::fs::read_to_string(&self.stdout).unwrap()
+    }
+
+    /// Whether it has ended.
+    pub fn has_ended(&self) -> bool {
+        std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))
+            .map_or(true, |stat| stat.contains(") Z "))
+    }
+
     /// What it has written to standard error so far.
     pub fn stderr(&self) -> String {
         std::fs::read_to_string(&self.stderr).unwrap()

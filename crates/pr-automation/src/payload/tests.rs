@@ -147,7 +147,7 @@ fn the_answers_of_the_store_are_mapped() {
         assert_eq!(answer.retry_after_seconds().is_some(), answer == Answer::NotStored);
     }
     let unknown = Answer::unknown_repository("d", &"o/r".parse().unwrap());
-    assert!(unknown.reason().unwrap().contains("sandgate repo add <path or URL> --name o/r"));
+    assert!(unknown.reason().unwrap().contains("sandgate repo add <path> --name o/r"));
 }
 
 #[test]
