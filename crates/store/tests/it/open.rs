@@ -107,7 +107,7 @@ async fn a_missing_folder_is_an_error_with_its_path() {
     let error = Store::open(&path, &clock).await.unwrap_err();
     assert!(matches!(error, Error::Open { .. }), "{error:?}");
     assert!(error.to_string().contains("missing/state.db"), "{error}");
-    assert_eq!(error.code(), ErrorCode::Unavailable);
+    assert_eq!(error.code(), ErrorCode::Internal);
 }
 
 #[tokio::test]

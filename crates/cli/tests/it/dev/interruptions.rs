@@ -7,7 +7,7 @@ use sandgate_testkit::queries;
 use super::harness::{Change, Dev, branch, world_with};
 use crate::world::World;
 
-const CONFIG: &str = "version: 1\ngates:\n  one: { run: 'sleep 0.5; echo one' }\n  two: { run: 'sleep 0.5; echo two' }\n";
+const CONFIG: &str = "version: 1\ndefaults: { retry: { infra: 10 } }\ngates:\n  one: { run: 'sleep 0.5; echo one' }\n  two: { run: 'sleep 0.5; echo two' }\n";
 /// How often the server is killed.
 const KILLS: u64 = 5;
 /// The longest time until a kill.
