@@ -1,4 +1,7 @@
 //! The whole system on this machine, over one folder: what `run`, `debug`, `logs` and `snapshot` work with.
+//!
+//! A run holds the folder together with other runs, and a server holds it alone. `debug`, `logs` and `snapshot` hold nothing:
+//! they claim no step, so they work beside a server, too.
 
 use std::path::PathBuf;
 use std::sync::Arc;

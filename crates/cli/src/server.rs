@@ -55,7 +55,8 @@ impl Server {
         shutdown: Shutdown,
     ) -> Result<Self, Failure> {
         let folder = context.data_dir()?.canonicalize()?;
-        let hold = Hold::exclusive(&folder, "sandgate dev")?;
+        let hold =
+            Hold::exclusive(&folder, &format!("sandgate dev (process {})", std::process::id()))?;
         let http = Listener::bind(config.listen, "--listen")?;
         let grpc = Listener::bind(config.grpc_listen, "--grpc-listen")?;
         let token = load_or_create_token(&folder)?;

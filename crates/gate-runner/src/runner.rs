@@ -18,6 +18,8 @@ use crate::prepare::{Checkout, Prepared, prepare};
 
 /// How long to wait after the database refused.
 const BACKOFF: Duration = Duration::from_secs(1);
+/// How long steps that are under way may go on after a stop.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// What a runner works with.
 #[derive(Clone)]
@@ -84,22 +86,34 @@ impl Runner {
         self.prepare(run, checkout, &assignment.plan, assignment.tier).await
     }
 
-    /// Works on up to `slots` steps at a time, of one run or of all, until `stop` is cancelled; then waits for those under
-    /// way.
+    /// Works on up to `slots` steps at a time, of one run or of all, until `stop` is cancelled. Those under way then have a
+    /// little time to end; after it they are stopped and handed back, for whoever serves next.
     pub async fn serve(&self, slots: usize, only: Option<RunId>, stop: CancellationToken) {
         let tasks = TaskTracker::new();
+        let leave = CancellationToken::new();
         for _ in 0..slots {
             let runner = self.clone();
-            let stop = stop.clone();
-            tasks.spawn(async move { runner.work(only, &stop).await });
+            let (stop, leave) = (stop.clone(), leave.clone());
+            tasks.spawn(async move { runner.work(only, &stop, &leave).await });
         }
         tasks.close();
-        tasks.wait().await;
+        let grace = async {
+            stop.cancelled().await;
+            tokio::time::sleep(GRACE).await;
+        };
+        tokio::select! {
+            () = tasks.wait() => {}
+            () = grace => {
+                leave.cancel();
+                tasks.wait().await;
+            }
+        }
     }
 
-    async fn work(&self, only: Option<RunId>, stop: &CancellationToken) {
+    async fn work(&self, only: Option<RunId>, stop: &CancellationToken, leave: &CancellationToken) {
         loop {
             let claimed = tokio::select! {
+                biased;
                 () = stop.cancelled() => return,
                 claimed = self.parts.agent.claim(&self.parts.owner, only) => claimed,
             };
@@ -111,7 +125,7 @@ impl Runner {
                 }
             };
             let run = assignment.run.id;
-            if let Err(error) = self.perform(&assignment).await {
+            if let Err(error) = self.perform(assignment, leave).await {
                 let reason = format!("a step could not be reported: {}", error.chain());
                 tracing::error!(reason, "a run is given up");
                 self.parts.agent.give_up(run, &reason);
@@ -130,12 +144,32 @@ impl Runner {
     }
 
     /// Executes one step; what goes wrong on our side is an outcome, too.
-    async fn perform(&self, assignment: &Assignment) -> Result<(), Error> {
+    async fn perform(
+        &self,
+        mut assignment: Assignment,
+        leave: &CancellationToken,
+    ) -> Result<(), Error> {
+        let unwanted = assignment.cancelled.clone();
+        let stopped = unwanted.child_token();
+        assignment.cancelled = stopped.clone();
+        let assignment = &assignment;
+        let leaving = async {
+            leave.cancelled().await;
+            stopped.cancel();
+            std::future::pending().await
+        };
         let executed = tokio::select! {
             executed = self.execute(assignment) => executed,
             () = self.parts.agent.keep(assignment.step, assignment.fence) => Err(Error::NotPrepared),
+            error = leaving => Err(error),
         };
-        let report = executed.unwrap_or_else(|error| self.our_fault(assignment, &error));
+        let mut report = executed.unwrap_or_else(|error| self.our_fault(assignment, &error));
+        let is_cancelled = matches!(report.outcome, Outcome::Cancelled { .. });
+        if is_cancelled && leave.is_cancelled() && !unwanted.is_cancelled() {
+            // It is still wanted: another attempt of the next start.
+            report.outcome = Outcome::Infra { reason: "the server was stopped".to_owned() };
+        }
+        let report = report;
         let verdict = self.parts.agent.complete(assignment, &report).await?;
         if let Some(result) = verdict {
             self.close(assignment, result).await?;

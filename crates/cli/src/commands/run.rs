@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::io::Write;
 
 use clap::Args;
-use sandgate_chassis::Shutdown;
+use sandgate_chassis::{Hold, Shutdown};
 use sandgate_domain::{ErrorCode, GateResult, Run as RunRow, RunId, TrustTier, UnsupportedKey};
 use sandgate_engine::plan::{Plan, PlanInput, plan};
 use sandgate_gate_runner::Checkout;
@@ -75,6 +75,8 @@ pub async fn run(context: &Context, command: Run) -> Result<Exit, Failure> {
     )
     .map_err(|error| Failure::from_error(error.code(), &error))?;
 
+    // A server works on every step of its folder, so it would take those of this run.
+    let _hold = Hold::shared(&context.data_dir()?)?;
     let records = Records::open(context).await?;
     let machine = Machine::open(context, &records).await?;
     require_isolation(&machine)?;

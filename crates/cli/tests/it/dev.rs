@@ -5,10 +5,11 @@ mod interruptions;
 
 use std::time::Duration;
 
+use rustix::process::Signal;
 use sandgate_testkit::queries;
 
 use self::harness::{Change, Dev, NAME, SECRET, branch, check, command, words, world_with};
-use crate::world::{gate, until};
+use crate::world::{gate, until, until_within};
 
 const QUICK: &str = "version: 1\ngates:\n  unit: { run: 'cat file.txt; test ! -e broken' }\n";
 
@@ -167,6 +168,9 @@ fn one_server_has_the_folder_and_its_port() {
     let second = world.finish(command(&world, None));
     assert_ne!(second.code, 0);
     assert!(second.stderr.contains("sandgate dev"), "{}", second.stderr);
+    let run = world.sandgate(&["run"]);
+    assert_ne!(run.code, 0, "{}", run.stdout);
+    assert!(run.stderr.contains("sandgate dev"), "{}", run.stderr);
     let mut taken =
         world.command(["dev", "--listen", &dev.address, "--grpc-listen", "127.0.0.1:0"]);
     taken.arg("--data-dir").arg(world.path("other"));
@@ -213,4 +217,27 @@ fn the_demonstration_ends_well_twice_over_one_folder() {
         let played = played.wait_within(Duration::from_secs(60));
         assert_eq!(played.code, 0, "{}\n{}", played.stdout, played.stderr);
     }
+}
+
+#[test]
+fn both_signals_stop_it_in_order_and_a_second_one_at_once() {
+    let slow = "version: 1\ngates:\n  unit: { run: 'sleep 301' }\n";
+    let world = world_with(slow);
+    let dev = Dev::start(&world);
+    dev.add_repository();
+    dev.announce("one", &Change::opened());
+    dev.executing(1, "unit");
+    dev.signal(Signal::TERM);
+    let ended = dev.end_within(Duration::from_secs(10));
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    world.assert_clean();
+
+    let dev = Dev::start(&world);
+    until_within(Duration::from_secs(30), "the run to go on", || {
+        world.processes().iter().any(|process| process.contains("sleep 301"))
+    });
+    dev.signal(Signal::INT);
+    dev.signal(Signal::TERM);
+    dev.end_within(Duration::from_secs(5));
+    Dev::start(&world).stop();
 }
