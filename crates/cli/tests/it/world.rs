@@ -220,15 +220,6 @@ impl World {
     }
 }
 
-/// How a command that was waited for ended.
-pub fn ended(output: std::process::Output) -> Ended {
-    Ended {
-        code: output.status.code().unwrap_or(-1),
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-    }
-}
-
 /// The gate of that name in the document of a run.
 pub fn gate<'a>(run: &'a Value, name: &str) -> &'a Value {
     let gates = run["gates"].as_array().unwrap();
