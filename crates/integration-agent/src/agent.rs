@@ -255,7 +255,9 @@ impl Agent {
             return Ok(result);
         }
         let mut broken = self.inner.watched(run).broken.subscribe();
+        // Both senders go when the verdict is announced: the verdict counts.
         tokio::select! {
+            biased;
             known = verdict.wait_for(Option::is_some) => {
                 let known = known.map_err(|_| Error::NoRun(run))?;
                 (*known).ok_or(Error::NoRun(run))
