@@ -1,9 +1,8 @@
 # `make` alone prints what there is to do.
 .DEFAULT_GOAL := help
-.PHONY: help test check generate build
+.PHONY: help run test check bench generate build
 SHELL := /bin/bash
 CARGO ?= cargo
-NEXTEST := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo yes)
 
 help: ## print this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'

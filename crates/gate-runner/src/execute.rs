@@ -154,9 +154,22 @@ impl Runner {
             timeout: gate.timeout,
             private_ranges: false,
         };
-        let (held, ran) = self.run_in_sandbox(assignment, prepared, &work, layers.clone()).await?;
+        let (held, mut ran) =
+            self.run_in_sandbox(assignment, prepared, &work, layers.clone()).await?;
         let ended_at = self.parts.clock.now();
         held.live.kill_processes().await;
+        if ran.outcome == Outcome::Exited(0) {
+            match held.live.overstepped(gate.resources).await {
+                Ok(None) => {}
+                Ok(Some(limit)) => {
+                    ran.outcome = Outcome::LimitBroken { limit: limit.to_string() };
+                }
+                Err(error) => {
+                    self.parts.gateway.destroy(held).await?;
+                    return Err(error.into());
+                }
+            }
+        }
         let findings = self.findings(&held.live, gate, ran.output).await;
         let note = findings.note(&held.live, &ran.outcome, gate.network);
         let passed = ran.outcome == Outcome::Exited(0);
@@ -244,15 +257,19 @@ impl Runner {
         let LayerTurn::Build { layer, fence } = snapshots.take_turn(&wanted).await? else {
             return Err(Error::NotPrepared);
         };
-        let sealed = match self.parts.gateway.seal(held, layer, SealRule::Gate).await {
-            Ok(sealed) => sealed,
-            Err(error) => {
-                snapshots.abandon_layer(layer, fence).await?;
-                return Err(error.into());
-            }
+        let sealing = async {
+            let sealed = self.parts.gateway.seal(held, layer, SealRule::Gate).await?;
+            prepare::finish(node, snapshots, &sealed, fence).await?;
+            Ok(sealed)
         };
-        prepare::finish(node, snapshots, &sealed, fence).await?;
-        Ok(sealed)
+        let sealed = tokio::select! {
+            sealed = sealing => sealed,
+            () = snapshots.keep_building(layer, fence) => Err(Error::NotPrepared),
+        };
+        if sealed.is_err() {
+            snapshots.abandon_layer(layer, fence).await?;
+        }
+        sealed
     }
 
     /// A snapshot is for later: what it stands on outlasts a restart of the machine.

@@ -190,7 +190,19 @@ impl Runner {
         };
         self.parts.agent.announce(run, result);
         self.forget(run);
-        approved
+        approved?;
+        self.remove_gate_layers(run).await
+    }
+
+    /// The files of gates in which others started are of no use when the run is over, unless a snapshot stands on them.
+    async fn remove_gate_layers(&self, run: RunId) -> Result<(), Error> {
+        let layers = self.parts.agent.gate_layers(run).await?;
+        let forgotten = self.parts.snapshots.forget_unfindable(&layers).await?;
+        let store = Arc::clone(self.parts.gateway.node().layers());
+        let removing = sandgate_node::blocking(move || {
+            forgotten.into_iter().try_for_each(|layer| store.delete(layer))
+        });
+        Ok(removing.await?)
     }
 
     fn our_fault(&self, assignment: &Assignment, error: &Error) -> StepReport {

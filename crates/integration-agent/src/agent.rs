@@ -271,6 +271,7 @@ impl Agent {
             self.let_go(run);
             return known?.ok_or(Error::NoRun(run));
         }
+        // Both senders go when the verdict is announced: the verdict counts.
         tokio::select! {
             biased;
             known = verdict.wait_for(Option::is_some) => {

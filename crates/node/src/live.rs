@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use sandgate_domain::LayerId;
+use sandgate_domain::{LayerId, Resources};
 use sandgate_egress::{Incident, Policy, Proxy};
 use sandgate_sandbox::{Command, Limit, Process, Sandbox, Usage};
 use tokio_util::sync::CancellationToken;
@@ -63,6 +63,30 @@ impl Live {
     /// The limit that was broken, if one was.
     pub fn broken_limit(&self) -> Option<Limit> {
         self.sandbox.broken_limit()
+    }
+
+    /// Whether what was written is over a limit by now. While a sandbox runs its disk is looked at from time to time, the
+    /// more rarely the more there is; this looks once more if that is worth it. Nothing inside may be running any more.
+    ///
+    /// # Errors
+    /// If what was written can't be looked at.
+    pub async fn overstepped(&self, limits: Resources) -> Result<Option<Limit>, Error> {
+        let seen = self.sandbox.usage();
+        let is_near = |seen: Option<u64>, limit: u64| seen.is_none_or(|seen| seen >= limit / 4);
+        let is_worth_it = is_near(seen.disk_bytes, limits.disk_bytes)
+            || is_near(seen.disk_inodes, limits.disk_inodes);
+        if !is_worth_it {
+            return Ok(None);
+        }
+        let scratch = self.scratch.clone();
+        let used = blocking(move || scratch.usage()).await?;
+        Ok(if used.disk_bytes > limits.disk_bytes {
+            Some(Limit::DiskBytes)
+        } else if used.files > limits.disk_inodes {
+            Some(Limit::DiskInodes)
+        } else {
+            None
+        })
     }
 
     /// What was used so far.

@@ -14,6 +14,9 @@ const POLL: Duration = Duration::from_millis(100);
 /// How many builds of processes that are gone are given up at a time; the others wait for the end of their leases.
 const BUILDS_AT_ONCE: u32 = 1000;
 
+/// The longest that a run can take, with a day for each of its setup and its gates.
+const LONGEST_RUN: Duration = Duration::from_secs(7 * 24 * 3600);
+
 /// A layer that somebody needs.
 #[derive(Debug, Clone)]
 pub struct LayerWanted {
@@ -151,15 +154,35 @@ impl SnapshotService {
         Ok(self.store.layers(&self.tenant).delete(layer, self.clock.now()).await?)
     }
 
-    /// Layers that may be removed, at most `limit`: nothing stands on them, and either nobody can find them any more, as
-    /// they have no key, or nobody did for `idle`.
+    /// Takes those of the layers out of the records that nobody can find, as they have no key, and that nothing stands on
+    /// any more. Their files are the caller's to remove.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn forget_unfindable(&self, layers: &[LayerId]) -> Result<Vec<LayerId>, Error> {
+        let rows = self.store.layers(&self.tenant);
+        let mut forgotten = Vec::new();
+        for id in layers {
+            let is_unfindable = rows.get(*id).await?.is_some_and(|layer| layer.key.is_none());
+            if is_unfindable && rows.delete(*id, self.clock.now()).await? {
+                forgotten.push(*id);
+            }
+        }
+        Ok(forgotten)
+    }
+
+    /// Layers that may be removed, at most `limit`: nothing stands on them, and nobody used them for `idle`. Those without a
+    /// key stay for the longest that a run can take, since a gate that starts in them may still be to come.
     ///
     /// # Errors
     /// If the database refuses.
     pub async fn removable_layers(&self, idle: Duration, limit: u32) -> Result<Vec<Layer>, Error> {
         let now = self.clock.now();
         let unused = self.store.layers(&self.tenant).unused(now, limit).await?;
-        let may_go = |layer: &Layer| layer.key.is_none() || now.since(layer.last_used_at) >= idle;
+        let may_go = |layer: &Layer| {
+            let patience = if layer.key.is_none() { LONGEST_RUN } else { idle };
+            now.since(layer.last_used_at) >= patience
+        };
         Ok(unused.into_iter().filter(may_go).collect())
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Subcommand;
-use sandgate_domain::{Snapshot as Row, SnapshotId, SnapshotState};
+use sandgate_domain::{LayerId, Snapshot as Row, SnapshotId, SnapshotState};
 use sandgate_node::{GitProgram, Node, Repository};
 use sandgate_snapshot_service::SnapshotService;
 use sandgate_store::PageRequest;
@@ -110,10 +110,13 @@ pub async fn run(context: &Context, command: Snapshot) -> Result<Exit, Failure> 
             output::document(format, &view)?;
         }
         Snapshot::Delete { id } => {
+            let snapshot = records.snapshots.get(id).await?;
             records.snapshots.delete(id).await?;
             let node = open_node(context, records.folder.join("node")).await?;
-            let freed = remove_layers(&records.snapshots, &node, IDLE_LAYERS).await?;
-            eprintln!("removed {id}; {} freed", text::bytes(freed));
+            let own = records.snapshots.forget_unfindable(&snapshot.layers).await?;
+            let freed = remove_files(&node, own).await?;
+            let others = remove_layers(&records.snapshots, &node, IDLE_LAYERS).await?;
+            eprintln!("removed {id}; {} freed", text::bytes(freed + others));
         }
         Snapshot::Prune { all_layers } => {
             let expired = records.snapshots.prune().await?;
@@ -159,8 +162,21 @@ pub async fn collect(snapshots: &SnapshotService, node: &Node) -> Result<(), Fai
     Ok(())
 }
 
-/// Removes layers that nothing stands on; the bytes that they held. Layers of gates can never be found again, so they go at
-/// once.
+/// Removes the files of layers; the bytes that they held.
+async fn remove_files(node: &Node, layers: Vec<LayerId>) -> Result<u64, Failure> {
+    let store = Arc::clone(node.layers());
+    let removing = sandgate_node::blocking(move || {
+        let mut freed = 0;
+        for id in layers {
+            freed += store.get(id)?.map_or(0, |layer| layer.bytes);
+            store.delete(id)?;
+        }
+        Ok(freed)
+    });
+    Ok(removing.await?)
+}
+
+/// Removes layers that nothing stands on and nobody used for a while; the bytes that they held.
 async fn remove_layers(
     snapshots: &SnapshotService,
     node: &Node,

@@ -160,3 +160,23 @@ fn a_failing_setup_is_a_result_with_its_log_and_no_layer() {
         assert_eq!(world.sandgate(&["logs", "setup"]).stdout, "broken\n");
     }
 }
+
+#[test]
+fn files_of_gates_are_kept_as_long_as_something_stands_on_them() {
+    // The gate whose files are approved is the last one to end; nothing needs the files of the other when the run is over.
+    let config = "version: 1\napprove_from: pack\ngates:\n  build: { run: echo built > product }\n  \
+                  pack: { from: build, run: 'sleep 0.2; cp product package' }\n  \
+                  unit: { from: build, run: echo tested > report }\n";
+    let world = World::with_files(&[(".sandgate.yaml", config)]);
+    let (ended, run) = world.run(&[]);
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    let snapshot = run["approvedSnapshot"].as_str().unwrap();
+    let inside = world.sandgate(&["debug", "--snapshot", snapshot, "--", "cat", "package"]);
+    assert_eq!(inside.stdout, "built\n", "{}", inside.stderr);
+    // The source, and the two gates below the approved files.
+    assert_eq!(world.entries("node/store/layers").len(), 3);
+
+    assert_eq!(world.sandgate(&["snapshot", "delete", snapshot]).code, 0);
+    // The source may serve the next run; the files of gates can never be found again.
+    assert_eq!(world.entries("node/store/layers").len(), 1);
+}

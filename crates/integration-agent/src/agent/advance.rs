@@ -55,12 +55,13 @@ impl Inner {
             let change = Change { transaction: &transaction, steps: &steps, report, now };
             self.write_end(&change, &mut saved, name, record, &mut after).await?;
         }
+        // Before the effects: one of them may end the run, and what has ended is not changed any more.
+        runs.advance(id, &serde_json::to_string(&saved)?).await?;
         for effect in effects {
             let change = Change { transaction: &transaction, steps: &steps, report, now };
             self.write_effect(&change, &run, effect, &mut after).await?;
         }
         if after.ended.is_none() {
-            runs.advance(id, &serde_json::to_string(&saved)?).await?;
             self.emit(&transaction, "changed", &run, None).await?;
         }
         transaction.commit().await?;

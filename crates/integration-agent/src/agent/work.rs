@@ -218,6 +218,16 @@ impl Agent {
         self.inner.apply(assignment.run.id, input, Some(report)).await
     }
 
+    /// The sealed layers of all gates of a run.
+    ///
+    /// # Errors
+    /// If there is no such run, or the database refuses.
+    pub async fn gate_layers(&self, run: RunId) -> Result<Vec<LayerId>, Error> {
+        let (run, _) = self.run(run).await?;
+        let saved: Saved = serde_json::from_str(&run.progress)?;
+        Ok(saved.layers.into_values().collect())
+    }
+
     /// The sealed layers of a gate and of those that it started from, the lowest first, and whether the run is whole.
     ///
     /// # Errors
