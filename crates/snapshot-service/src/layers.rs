@@ -14,7 +14,7 @@ const POLL: Duration = Duration::from_millis(100);
 /// How many builds of processes that are gone are given up at a time; the others wait for the end of their leases.
 const BUILDS_AT_ONCE: u32 = 1000;
 
-/// The longest that a run can take, with a day for each of its setup and its gates.
+/// Longer than a run is expected to take: one gate may take a day, and others may start in its files.
 const LONGEST_RUN: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// A layer that somebody needs.

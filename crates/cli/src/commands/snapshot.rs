@@ -48,7 +48,7 @@ pub enum Snapshot {
     },
     /// Remove snapshots whose time is over, and layers that nothing stands on
     Prune {
-        /// Remove unused layers at once, also those that the next run could have used again
+        /// Also remove layers that the next run could have used again; the files of a gate go a week after their last use
         #[arg(long)]
         all_layers: bool,
     },
