@@ -185,20 +185,18 @@ pub(super) fn in_file(mut findings: Vec<Finding>, file: &str, text: &str) -> Con
     findings.dedup();
     let more = findings.len().saturating_sub(ConfigErrors::SHOWN);
     findings.truncate(ConfigErrors::SHOWN);
-    let errors = findings
-        .into_iter()
-        .map(|finding| ConfigError {
+    let placed = |finding: Finding| {
+        let position = finding.position.within(text);
+        let is_about_the_whole = matches!(finding.problem, Problem::TooLarge | Problem::Empty);
+        ConfigError {
             problem: finding.problem,
             file: file.to_owned(),
-            position: finding.position,
+            position,
             message: finding.message,
-            snippet: if matches!(finding.problem, Problem::TooLarge | Problem::Empty) {
-                String::new()
-            } else {
-                snippet(text, finding.position)
-            },
+            snippet: if is_about_the_whole { String::new() } else { snippet(text, position) },
             help: finding.help,
-        })
-        .collect();
+        }
+    };
+    let errors = findings.into_iter().map(placed).collect();
     ConfigErrors { errors, more }
 }

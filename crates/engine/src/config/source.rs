@@ -14,16 +14,35 @@ pub struct Position {
 impl Position {
     /// The first character of the file.
     pub const START: Self = Self { line: 1, column: 1, width: 1 };
+
+    /// This place, or the end of `text` where it lies behind it: a parser finds out what is missing after the last line.
+    pub(super) fn within(self, text: &str) -> Self {
+        let Some((index, last)) = lines(text).enumerate().last() else { return Self::START };
+        if (self.line as usize) <= index + 1 {
+            return self;
+        }
+        Self { line: narrow(index + 1), column: narrow(last.chars().count() + 1), width: 1 }
+    }
+}
+
+/// A count as it is printed; what is larger than any file can be is cut.
+pub(super) fn narrow(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 /// The widest part of a line that is shown.
 const WINDOW: usize = 100;
 
+/// The lines of `text` as YAML counts them, without their ends: a carriage return alone ends a line too.
+pub(super) fn lines(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().flat_map(|line| line.split('\r'))
+}
+
 /// The lines before, at and after `position`, with a caret below the middle one.
 ///
 /// Control characters and bidirectional marks are shown as `�`: the file may come from a stranger and ends up in terminals.
 pub(super) fn snippet(text: &str, position: Position) -> String {
-    let lines: Vec<&str> = text.lines().collect();
+    let lines: Vec<&str> = lines(text).collect();
     let middle = position.line.max(1) as usize - 1;
     let number_width = (middle + 2).min(lines.len().max(1)).to_string().len();
     let skipped = (position.column as usize).saturating_sub(WINDOW * 3 / 4);
@@ -72,6 +91,12 @@ mod tests {
     }
 
     #[test]
+    fn lines_end_as_in_yaml() {
+        let counted: Vec<&str> = lines("a\r\nb\rc\n\r\nd").collect();
+        assert_eq!(counted, ["a", "b", "c", "", "d"]);
+    }
+
+    #[test]
     fn crops_long_lines_around_the_caret() {
         let text = format!("{}X{}", "a".repeat(5000), "b".repeat(5000));
         let shown = snippet(&text, Position { line: 1, column: 5001, width: 9000 });
@@ -85,6 +110,14 @@ mod tests {
         let shown = snippet("key: \u{1b}[2J\u{202e}x", Position::START);
         assert!(!shown.contains('\u{1b}') && !shown.contains('\u{202e}'), "{shown}");
         assert_eq!(printable("a\nb\u{7}cdef", 4), "a\u{fffd}b\u{fffd}…");
+    }
+
+    #[test]
+    fn what_lies_behind_the_end_is_said_of_the_end() {
+        let behind = Position { line: 3, column: 1, width: 4 };
+        assert_eq!(behind.within("a\nbc\n"), Position { line: 2, column: 3, width: 1 });
+        assert_eq!(behind.within("a\nb\nc"), behind);
+        assert_eq!(behind.within(""), Position::START);
     }
 
     #[test]

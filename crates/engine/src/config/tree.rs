@@ -10,7 +10,7 @@ use serde_saphyr::granit_parser::{
 };
 
 use super::error::{Finding, Problem};
-use super::source::{Position, printable};
+use super::source::{Position, lines, narrow, printable};
 
 /// The largest file that is read, in bytes.
 pub const MAX_BYTES: usize = 256 * 1024;
@@ -119,13 +119,12 @@ pub(super) fn read(text: &str) -> Result<Node, Vec<Finding>> {
         bytes: 0,
         duplicates: Vec::new(),
     };
-    let root =
-        composer.document().map_err(|finding| vec![blame_tabs(inside(*finding, text), text)])?;
+    let root = composer.document().map_err(|finding| vec![blame_tabs(*finding, text)])?;
     if composer.duplicates.is_empty() { Ok(root) } else { Err(composer.duplicates) }
 }
 
 fn find_nul(text: &str) -> Option<Finding> {
-    let (index, line) = text.lines().enumerate().find(|(_, line)| line.contains('\0'))?;
+    let (index, line) = lines(text).enumerate().find(|(_, line)| line.contains('\0'))?;
     let column = line.chars().position(|character| character == '\0')?;
     let position = Position { line: narrow(index + 1), column: narrow(column + 1), width: 1 };
     Some(
@@ -345,28 +344,17 @@ fn syntax(error: &ScanError) -> Finding {
     Finding::new(Problem::Syntax, position, format!("this is not YAML: {text}"))
 }
 
-/// Moves a position behind the end of the text to its last line.
-fn inside(mut finding: Finding, text: &str) -> Finding {
-    let lines = text.lines().count().max(1);
-    if finding.position.line as usize > lines {
-        let last = text.lines().last().unwrap_or_default();
-        finding.position =
-            Position { line: narrow(lines), column: narrow(last.chars().count() + 1), width: 1 };
-    }
-    finding
-}
-
 /// YAML errors caused by a tab in the indentation are often reported as something else, or on the line before.
 fn blame_tabs(finding: Finding, text: &str) -> Finding {
     if !matches!(finding.problem, Problem::Syntax | Problem::Tab) {
         return finding;
     }
-    let lines = if finding.problem == Problem::Tab { 2 } else { 1 };
+    let looked_at = if finding.problem == Problem::Tab { 2 } else { 1 };
     let indented_by_tab = |line: &str| -> Option<usize> {
         line.chars().take_while(|character| character.is_whitespace()).position(|c| c == '\t')
     };
-    let first = finding.position.line as usize;
-    let blamed = text.lines().enumerate().skip(first - 1).take(lines);
+    let first = finding.position.within(text).line as usize;
+    let blamed = lines(text).enumerate().skip(first - 1).take(looked_at);
     let found =
         blamed.filter_map(|(index, line)| Some((index + 1, indented_by_tab(line)? + 1))).next();
     match found {
@@ -400,8 +388,4 @@ fn place(span: &Span) -> Position {
         column: narrow(span.start.col() + 1),
         width: if one_line { narrow(span.len().max(1)) } else { 1 },
     }
-}
-
-fn narrow(number: usize) -> u32 {
-    u32::try_from(number).unwrap_or(u32::MAX)
 }
