@@ -6,13 +6,20 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use sandgate_domain::ErrorCode;
 use sandgate_gate_runner::{Runner, RunnerParts};
 use sandgate_integration_agent::{Agent, AgentParts, Logs};
-use sandgate_node::{GitProgram, HostEnvironment, Node, NodeConfig};
+use sandgate_node::{HostEnvironment, Node, NodeConfig};
 use sandgate_provider_gateway::Gateway;
 use sandgate_snapshot_service::SnapshotService;
 use sandgate_store::Store;
+use sandgate_wire::InProcess;
+use sandgate_wire::node::v1::node_server::NodeServer;
+use sandgate_wire::sandboxes::v1::sandboxes_server::SandboxesServer;
+use sandgate_wire::snapshots::v1::layers_server::LayersServer;
+use sandgate_wire::snapshots::v1::snapshots_server::SnapshotsServer;
 use tokio::sync::Notify;
+use tonic::service::Routes;
 
 use crate::context::Context;
 use crate::failure::Failure;
@@ -37,6 +44,10 @@ pub struct Machine {
     pub agent: Agent,
     /// Sandboxes.
     pub gateway: Gateway,
+    /// This machine.
+    pub node: Node,
+    /// The services that gate runners call. They serve as long as this is kept.
+    pub services: InProcess,
     /// The name of this process in leases.
     pub owner: String,
 }
@@ -62,13 +73,20 @@ impl Machine {
     /// Probes this machine and sweeps what killed processes left.
     pub async fn open(context: &Context, records: &Records) -> Result<Self, Failure> {
         let node = open_node(context, records.folder.join("node")).await?;
+        let services = InProcess::new();
         let gateway = Gateway::new(
             records.store.clone(),
-            node,
+            services.connection(),
             context.tenant.clone(),
             Arc::clone(&context.clock),
             Arc::clone(&context.ids),
         )?;
+        let routes = Routes::default()
+            .add_service(NodeServer::new(node.clone()))
+            .add_service(SandboxesServer::new(gateway.clone()))
+            .add_service(SnapshotsServer::new(records.snapshots.clone()))
+            .add_service(LayersServer::new(records.snapshots.clone()));
+        services.bind(routes).map_err(|error| Failure::from_error(ErrorCode::Internal, &error))?;
         gateway.sweep().await?;
         let agent = Agent::new(AgentParts {
             store: records.store.clone(),
@@ -79,20 +97,20 @@ impl Machine {
             relay: Arc::clone(&records.relay),
         });
         records.snapshots.release_builds(is_gone).await?;
-        agent.recover(&gateway.node().report().summary(), is_gone).await?;
-        Ok(Self { agent, gateway, owner: owner()? })
+        agent.recover(&node.report().summary(), is_gone).await?;
+        Ok(Self { agent, gateway, node, services, owner: owner()? })
     }
 
     /// A runner of this process.
-    pub fn runner(&self, context: &Context, records: &Records) -> Result<Runner, Failure> {
-        Ok(Runner::new(RunnerParts {
+    pub fn runner(&self, context: &Context) -> Runner {
+        Runner::new(RunnerParts {
             agent: self.agent.clone(),
-            gateway: self.gateway.clone(),
-            snapshots: records.snapshots.clone(),
+            sandboxes: self.services.connection(),
+            node: self.services.connection(),
+            snapshots: self.services.connection(),
             clock: Arc::clone(&context.clock),
-            git: GitProgram::find(&context.environment.path())?,
             owner: self.owner.clone(),
-        }))
+        })
     }
 }
 

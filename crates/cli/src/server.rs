@@ -140,7 +140,7 @@ impl Wiring {
         records.relay = relay.wake();
         let machine = Machine::open(context, &records).await?;
         require_isolation(&machine)?;
-        let runner = machine.runner(context, &records)?;
+        let runner = machine.runner(context);
         Ok(Self {
             records,
             machine,
@@ -195,7 +195,7 @@ impl Wiring {
                 data_dir: Some(self.folder.display().to_string()),
             },
         );
-        let isolation = self.machine.gateway.node().report().summary();
+        let isolation = self.machine.node.report().summary();
         let agent = self.machine.agent.clone();
         let planner = Planner::new(agent.clone(), services.connection(), isolation);
         let runs = RunsService::new(agent.clone(), planner.clone());
@@ -269,7 +269,7 @@ impl Wiring {
         let stop = tasks.shutdown(Stage::Store).soft;
         let housekeeping = Housekeeping {
             snapshots: self.records.snapshots.clone(),
-            node: self.machine.gateway.node().clone(),
+            node: self.machine.node.clone(),
             store: self.records.store.clone(),
             bus: Arc::clone(&self.bus),
             clock: Arc::clone(&self.clock),

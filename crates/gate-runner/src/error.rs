@@ -8,15 +8,18 @@ pub enum Error {
     /// The agent refused.
     #[error(transparent)]
     Agent(#[from] sandgate_integration_agent::Error),
-    /// The gateway refused.
+    /// A service refused.
+    #[error("{}", .0.message())]
+    Refused(#[from] tonic::Status),
+    /// A service answered what it should not.
     #[error(transparent)]
-    Gateway(#[from] sandgate_provider_gateway::Error),
-    /// The snapshot service refused.
-    #[error(transparent)]
-    Snapshots(#[from] sandgate_snapshot_service::Error),
-    /// The machine refused.
-    #[error(transparent)]
-    Node(#[from] sandgate_node::Error),
+    Answer(#[from] sandgate_wire::FieldError),
+    /// What is to be kept can't be written as JSON.
+    #[error("cannot write down how a snapshot is entered")]
+    Entry(#[from] serde_json::Error),
+    /// The node did not tell how a command ended.
+    #[error("the node did not tell how a command ended")]
+    NoEnd,
     /// Nobody prepared the files of the run.
     #[error("the files of the run were not prepared on this machine")]
     NotPrepared,
@@ -30,9 +33,8 @@ impl Error {
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::Agent(error) => error.code(),
-            Self::Gateway(error) => error.code(),
-            Self::Snapshots(error) => error.code(),
-            Self::Node(error) => error.code(),
+            Self::Refused(refusal) => sandgate_wire::error_code(refusal),
+            Self::Answer(_) | Self::Entry(_) | Self::NoEnd => ErrorCode::Internal,
             Self::NotPrepared => ErrorCode::Internal,
             Self::SetupGone => ErrorCode::Unavailable,
         }

@@ -1,7 +1,6 @@
 //! One step from claim to result: sandbox, scripts, reports, and what is kept of it.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use sandgate_domain::{
@@ -13,15 +12,17 @@ use sandgate_engine::config::Network;
 use sandgate_engine::plan::{PlannedGate, PlannedSetup};
 use sandgate_engine::run::Outcome;
 use sandgate_integration_agent::{Assignment, StepReport, Task};
-use sandgate_node::{Layer, RunFiles, SealRule};
-use sandgate_provider_gateway::{Held, SandboxWanted};
-use sandgate_snapshot_service::{LayerTurn, LayerWanted, SnapshotDraft};
+use sandgate_wire::node::v1 as node;
+use sandgate_wire::required_field;
+use sandgate_wire::snapshots::v1::RecordRequest;
 
 use crate::error::Error;
 use crate::findings::Findings;
-use crate::prepare::{self, Prepared};
+use crate::held::Held;
+use crate::prepare::Prepared;
 use crate::runner::Runner;
 use crate::scripts::{Ran, Scripts};
+use crate::services::{Build, LayerWanted, Turn};
 
 /// Where the checkout is inside a sandbox.
 const WORKSPACE: &str = "/workspace";
@@ -61,43 +62,25 @@ impl Runner {
         prepared: &Prepared,
         setup: &PlannedSetup,
     ) -> Result<StepReport, Error> {
-        let node = self.parts.gateway.node();
-        let snapshots = &self.parts.snapshots;
         let own = prepared.setup.as_ref().ok_or(Error::NotPrepared)?;
         let turn = tokio::select! {
-            turn = prepare::turn(node, snapshots, &own.wanted) => turn?,
+            turn = self.services.turn(own) => turn?,
             () = assignment.cancelled.cancelled() => {
                 let reason = "stopped".to_owned();
                 return Ok(self.report(assignment, Outcome::Cancelled { reason }));
             }
         };
-        let (layer, fence) = match turn {
-            LayerTurn::Ready(_) => {
+        let build = match turn {
+            Turn::Ready(_) => {
                 let note = Some("its layer was there already".to_owned());
                 return Ok(StepReport { note, ..self.report(assignment, Outcome::Exited(0)) });
             }
-            LayerTurn::Build { layer, fence } => (layer, fence),
+            Turn::Build(build) => build,
         };
-        let built = tokio::select! {
-            built = self.build_setup(assignment, prepared, setup, layer) => built,
-            () = snapshots.keep_building(layer, fence) => Err(Error::SetupGone),
-        };
-        match built {
-            Ok((ran, Some(sealed))) => {
-                prepare::finish(node, snapshots, &sealed, fence).await?;
-                let started_at = ran.started_at;
-                Ok(StepReport { started_at, ..self.report(assignment, ran.outcome) })
-            }
-            Ok((ran, None)) => {
-                snapshots.abandon_layer(layer, fence).await?;
-                let (started_at, note) = (ran.started_at, ran.note);
-                Ok(StepReport { started_at, note, ..self.report(assignment, ran.outcome) })
-            }
-            Err(error) => {
-                snapshots.abandon_layer(layer, fence).await?;
-                Err(error)
-            }
-        }
+        let building = self.build_setup(assignment, prepared, setup, build.layer);
+        let ended = self.services.build(build, building).await?;
+        let (started_at, note) = (ended.started_at, ended.note);
+        Ok(StepReport { started_at, note, ..self.report(assignment, ended.outcome) })
     }
 
     async fn build_setup(
@@ -106,9 +89,8 @@ impl Runner {
         prepared: &Prepared,
         setup: &PlannedSetup,
         layer: LayerId,
-    ) -> Result<(SetupEnded, Option<Layer>), Error> {
-        let own = prepared.setup.as_ref().ok_or(Error::NotPrepared)?;
-        let inputs = own.inputs_layer(self.parts.gateway.node(), &self.parts.snapshots).await?;
+    ) -> Result<(SetupEnded, Option<node::LayerContent>), Error> {
+        let inputs = prepared.inputs_layer(&self.services).await?;
         let work = Work {
             scripts: &setup.run,
             directory: WORKSPACE.to_owned(),
@@ -120,16 +102,16 @@ impl Runner {
             private_ranges: assignment.source.is_none(),
         };
         let (held, ran) = self.run_in_sandbox(assignment, prepared, &work, vec![inputs]).await?;
-        if ran.outcome != Outcome::Exited(0) {
-            let findings = Findings::of_output(ran.output);
-            let note = findings.note(&held.live, &ran.outcome, setup.network);
-            self.parts.gateway.destroy(held).await?;
-            let ended = SetupEnded { outcome: ran.outcome, started_at: ran.started_at, note };
-            return Ok((ended, None));
+        if ran.outcome == Outcome::Exited(0) {
+            let sealed = held.seal(layer, node::SealRule::Setup).await?;
+            let ended = SetupEnded { outcome: ran.outcome, started_at: ran.started_at, note: None };
+            return Ok((ended, Some(sealed)));
         }
-        let sealed = self.parts.gateway.seal(held, layer, SealRule::Setup).await?;
-        let ended = SetupEnded { outcome: ran.outcome, started_at: ran.started_at, note: None };
-        Ok((ended, Some(sealed)))
+        let findings = Findings::of_output(ran.output);
+        let incidents = held.inspect().await?.incidents;
+        let note = findings.note(&incidents, &ran.outcome, setup.network);
+        held.destroy().await?;
+        Ok((SetupEnded { outcome: ran.outcome, started_at: ran.started_at, note }, None))
     }
 
     async fn execute_gate(
@@ -157,33 +139,25 @@ impl Runner {
         let (held, mut ran) =
             self.run_in_sandbox(assignment, prepared, &work, layers.clone()).await?;
         let ended_at = self.parts.clock.now();
-        held.live.kill_processes().await;
-        if ran.outcome == Outcome::Exited(0) {
-            match held.live.overstepped(gate.resources).await {
-                Ok(None) => {}
-                Ok(Some(limit)) => {
-                    ran.outcome = Outcome::LimitBroken { limit: limit.to_string() };
-                }
-                Err(error) => {
-                    self.parts.gateway.destroy(held).await?;
-                    return Err(error.into());
-                }
-            }
+        held.kill().await?;
+        let inspected = held.inspect().await?;
+        if let (Outcome::Exited(0), Some(limit)) = (&ran.outcome, inspected.broken_limit) {
+            ran.outcome = Outcome::LimitBroken { limit };
         }
-        let findings = self.findings(&held.live, gate, ran.output).await;
-        let note = findings.note(&held.live, &ran.outcome, gate.network);
+        let findings = self.findings(&held, gate, ran.output).await;
+        let note = findings.note(&inspected.incidents, &ran.outcome, gate.network);
         let passed = ran.outcome == Outcome::Exited(0);
         let entry = entry(&work, &held);
         let is_wanted = !assignment.cancelled.is_cancelled();
         let layer = if passed && assignment.keep_files || !passed && is_wanted {
             Some(self.keep(held, assignment.tier).await?)
         } else {
-            self.parts.gateway.destroy(held).await?;
+            held.destroy().await?;
             None
         };
         let snapshot = match &layer {
             Some(layer) if !passed => {
-                Some(self.debug_snapshot(assignment, gate, &layers, layer, entry).await?)
+                Some(self.debug_snapshot(assignment, gate, &layers, *layer, entry).await?)
             }
             _ => None,
         };
@@ -192,7 +166,7 @@ impl Runner {
             ended_at,
             reports: findings.json(),
             note,
-            layer: layer.map(|layer| layer.id).filter(|_| passed),
+            layer: layer.filter(|_| passed),
             snapshot,
             ..self.report(assignment, ran.outcome)
         })
@@ -201,7 +175,7 @@ impl Runner {
     /// The layers of the environment, the lowest first.
     async fn environment(&self, prepared: &Prepared) -> Result<Vec<LayerId>, Error> {
         let Some(setup) = &prepared.setup else { return Ok(Vec::new()) };
-        let found = self.parts.snapshots.find_layer(&setup.wanted).await?;
+        let found = self.services.find_layer(setup).await?;
         Ok(vec![found.ok_or(Error::SetupGone)?])
     }
 
@@ -212,71 +186,74 @@ impl Runner {
         work: &Work<'_>,
         layers: Vec<LayerId>,
     ) -> Result<(Held, Ran), Error> {
-        let wanted = SandboxWanted {
-            run: Some(assignment.run.id),
-            step: Some(assignment.step),
-            layers,
+        let changed_paths = prepared.changed_paths.clone();
+        let spec = node::SandboxSpec {
+            layers: layers.iter().map(ToString::to_string).collect(),
             network: work.network == Network::Full,
             private_ranges: work.private_ranges,
-            limits: work.resources,
-            files: RunFiles {
-                scripts: work.scripts.to_vec(),
-                directory: work.directory.clone(),
-                changed_paths: prepared.changed_paths.clone(),
-            },
+            limits: Some(work.resources.into()),
+            scripts: work.scripts.to_vec(),
+            directory: work.directory.clone(),
+            changed_paths: changed_paths.map(|paths| node::Paths { paths }),
         };
-        let held = self.parts.gateway.create(wanted).await?;
+        let held = Held::create(&self.services, assignment.run.id, assignment.step, spec).await?;
         let scripts = Scripts {
             count: work.scripts.len(),
-            shell: self.parts.gateway.node().shell(),
+            shell: &self.services.facts().await?.shell,
             directory: &work.directory,
             environment: work.environment.clone().into_iter().collect(),
             timeout: work.timeout,
         };
         let clock = &*self.parts.clock;
-        let ran = scripts.run(&held.live, &self.parts.agent, assignment, clock).await;
-        match ran {
-            Ok(ran) => Ok((held, ran)),
-            Err(error) => {
-                self.parts.gateway.destroy(held).await?;
-                Err(error)
-            }
-        }
+        let ran = scripts.run(&held, &self.parts.agent, assignment, clock).await?;
+        Ok((held, ran))
     }
 
     /// Turns what a sandbox wrote into a layer of its own.
-    async fn keep(&self, held: Held, tier: TrustTier) -> Result<Layer, Error> {
-        let node = self.parts.gateway.node();
-        let snapshots = &self.parts.snapshots;
-        let wanted = LayerWanted {
-            kind: LayerKind::Gate,
-            key: None,
-            tier,
-            base_fingerprint: node.base().fingerprint.clone(),
-        };
-        let LayerTurn::Build { layer, fence } = snapshots.take_turn(&wanted).await? else {
+    async fn keep(&self, held: Held, tier: TrustTier) -> Result<LayerId, Error> {
+        let base_fingerprint = self.services.facts().await?.base_fingerprint.clone();
+        let wanted = LayerWanted { kind: LayerKind::Gate, key: None, tier, base_fingerprint };
+        let Turn::Build(build @ Build { layer, .. }) = self.services.turn(&wanted).await? else {
             return Err(Error::NotPrepared);
         };
         let sealing = async {
-            let sealed = self.parts.gateway.seal(held, layer, SealRule::Gate).await?;
-            prepare::finish(node, snapshots, &sealed, fence).await?;
-            Ok(sealed)
+            let sealed = held.seal(layer, node::SealRule::Gate).await?;
+            Ok(((), Some(sealed)))
         };
-        let sealed = tokio::select! {
-            sealed = sealing => sealed,
-            () = snapshots.keep_building(layer, fence) => Err(Error::NotPrepared),
-        };
-        if sealed.is_err() {
-            snapshots.abandon_layer(layer, fence).await?;
-        }
-        sealed
+        self.services.build(build, sealing).await?;
+        Ok(layer)
     }
 
-    /// A snapshot is for later: what it stands on outlasts a restart of the machine.
-    async fn persist(&self, layers: &[LayerId]) -> Result<(), Error> {
-        let store = Arc::clone(self.parts.gateway.node().layers());
-        let layers = layers.to_vec();
-        Ok(sandgate_node::blocking(move || store.persist(&layers)).await?)
+    /// A snapshot is for later: what it stands on outlasts a restart of the machine. What its layers hold, in bytes.
+    async fn persist(&self, layers: &[LayerId]) -> Result<u64, Error> {
+        let layers = layers.iter().map(ToString::to_string).collect();
+        let request = node::PersistLayersRequest { layers };
+        Ok(self.services.node.clone().persist_layers(request).await?.into_inner().bytes)
+    }
+
+    async fn record(
+        &self,
+        assignment: &Assignment,
+        gate: Option<&PlannedGate>,
+        kind: SnapshotKind,
+        layers: &[LayerId],
+        entry: &Entry,
+    ) -> Result<SnapshotId, Error> {
+        let bytes = self.persist(layers).await?;
+        let keep = gate.and_then(|gate| gate.debug_keep);
+        let request = RecordRequest {
+            repository: assignment.run.repository_key.clone(),
+            run: assignment.run.id.to_string(),
+            gate: gate.map(|gate| gate.name.to_string()),
+            kind: kind.to_string(),
+            layers: layers.iter().map(ToString::to_string).collect(),
+            bytes,
+            base_fingerprint: self.services.facts().await?.base_fingerprint.clone(),
+            entry: serde_json::to_string(entry)?,
+            keep_ms: keep.map(|keep| u64::try_from(keep.as_millis()).unwrap_or(u64::MAX)),
+        };
+        let snapshot = self.services.snapshots.clone().record(request).await?.into_inner();
+        Ok(required_field("id", &snapshot.id)?)
     }
 
     async fn debug_snapshot(
@@ -284,24 +261,11 @@ impl Runner {
         assignment: &Assignment,
         gate: &PlannedGate,
         below: &[LayerId],
-        layer: &Layer,
+        layer: LayerId,
         entry: Entry,
     ) -> Result<SnapshotId, Error> {
-        let layers: Vec<LayerId> = below.iter().copied().chain([layer.id]).collect();
-        let bytes = layer.bytes;
-        self.persist(&layers).await?;
-        let draft = SnapshotDraft {
-            repository_key: assignment.run.repository_key.clone(),
-            run: assignment.run.id,
-            gate: Some(gate.name.to_string()),
-            kind: SnapshotKind::Debug,
-            layers,
-            bytes,
-            base_fingerprint: self.parts.gateway.node().base().fingerprint.clone(),
-            entry,
-            keep: gate.debug_keep,
-        };
-        Ok(self.parts.snapshots.record(draft).await?)
+        let layers: Vec<LayerId> = below.iter().copied().chain([layer]).collect();
+        self.record(assignment, Some(gate), SnapshotKind::Debug, &layers, &entry).await
     }
 
     /// The snapshot of what passed: environment, commit, and the files of `approve_from`.
@@ -316,32 +280,19 @@ impl Runner {
         let mut layers = self.environment(&prepared).await?;
         layers.push(prepared.source);
         layers.extend(kept);
-        let node = self.parts.gateway.node();
-        self.persist(&layers).await?;
-        let mut bytes = 0;
-        for layer in &layers {
-            bytes += node.layers().get(*layer)?.map_or(0, |layer| layer.bytes);
-        }
-        let mut environment = node.sandbox_environment();
+        let facts = self.services.facts().await?;
+        let mut environment: BTreeMap<String, String> =
+            facts.environment.clone().into_iter().collect();
         environment.extend(assignment.plan.environment.env.clone());
-        let draft = SnapshotDraft {
-            repository_key: assignment.run.repository_key.clone(),
-            run,
-            gate: None,
-            kind: SnapshotKind::Approved,
-            layers,
-            bytes,
-            base_fingerprint: node.base().fingerprint.clone(),
-            entry: Entry {
-                environment,
-                directory: WORKSPACE.to_owned(),
-                commands: Vec::new(),
-                resources: Resources::default(),
-                network: NetworkAccess::None,
-            },
-            keep: None,
+        let entry = Entry {
+            environment,
+            directory: WORKSPACE.to_owned(),
+            commands: Vec::new(),
+            resources: Resources::default(),
+            network: NetworkAccess::None,
         };
-        let snapshot = self.parts.snapshots.record(draft).await?;
+        let kind = SnapshotKind::Approved;
+        let snapshot = self.record(assignment, None, kind, &layers, &entry).await?;
         self.parts.agent.approve(run, snapshot).await?;
         Ok(())
     }
@@ -364,9 +315,9 @@ impl Runner {
 /// The variables of a gate: those of the configuration, and where it stands in history.
 fn gate_environment(gate: &PlannedGate, prepared: &Prepared) -> BTreeMap<String, String> {
     let mut variables = gate.env.clone();
-    variables.insert("SANDGATE_HEAD_SHA".to_owned(), prepared.head.as_str().to_owned());
+    variables.insert("SANDGATE_HEAD_SHA".to_owned(), prepared.head.clone());
     if let Some(base) = &prepared.base {
-        variables.insert("SANDGATE_BASE_SHA".to_owned(), base.as_str().to_owned());
+        variables.insert("SANDGATE_BASE_SHA".to_owned(), base.clone());
     }
     if let Some(branch) = &prepared.branch {
         variables.insert("SANDGATE_BRANCH".to_owned(), branch.clone());
@@ -376,7 +327,8 @@ fn gate_environment(gate: &PlannedGate, prepared: &Prepared) -> BTreeMap<String,
 
 /// What a shell needs to stand where the scripts stood.
 fn entry(work: &Work<'_>, held: &Held) -> Entry {
-    let mut environment = held.live.environment().clone();
+    let mut environment: BTreeMap<String, String> =
+        held.environment().clone().into_iter().collect();
     environment.extend(work.environment.clone());
     Entry {
         environment,

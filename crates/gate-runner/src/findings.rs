@@ -5,13 +5,19 @@ use sandgate_engine::junit::{self, Limits, Summary};
 use sandgate_engine::output::{Found, Hint};
 use sandgate_engine::plan::PlannedGate;
 use sandgate_engine::run::Outcome;
-use sandgate_node::{Live, ReadLimits};
+use sandgate_wire::node::v1::read_files_reply::Found as Item;
 use serde_json::json;
 
+use crate::error::Error;
+use crate::held::Held;
 use crate::runner::Runner;
 
-/// How much of report files is read.
-const LIMITS: ReadLimits = ReadLimits { files: 200, bytes: 16 << 20 };
+/// How many report files are read.
+const MAX_FILES: u32 = 200;
+/// How much of one report file is read.
+const MAX_BYTES: u64 = 16 << 20;
+/// How much of all report files together is read.
+const MAX_TOTAL_BYTES: u64 = 64 << 20;
 /// Where the checkout is inside a sandbox.
 const WORKSPACE: &str = "/workspace/";
 
@@ -26,7 +32,7 @@ impl Runner {
     /// Reads the JUnit files that a gate wrote. What can't be read is a warning, never a result.
     pub(crate) async fn findings(
         &self,
-        live: &Live,
+        held: &Held,
         gate: &PlannedGate,
         output: Found,
     ) -> Findings {
@@ -34,7 +40,7 @@ impl Runner {
         let mut findings = Findings::of_output(output);
         if !gate.junit.is_empty() {
             let patterns = gate.junit.iter().map(|glob| format!("{folder}{glob}")).collect();
-            findings.reports = Some(read_reports(live, patterns).await);
+            findings.reports = Some(read_reports(held, patterns).await);
         }
         let reported = findings.reports.iter_mut().flat_map(|summary| &mut summary.report.failures);
         for failure in reported.chain(&mut findings.output.failures) {
@@ -44,22 +50,32 @@ impl Runner {
     }
 }
 
-async fn read_reports(live: &Live, patterns: Vec<String>) -> Summary {
-    let found = match live.read_files(patterns, LIMITS).await {
-        Ok(found) => found,
+async fn read_reports(held: &Held, patterns: Vec<String>) -> Summary {
+    match read_files(held, patterns).await {
+        Ok(summary) => summary,
         Err(error) => {
-            let warnings = vec![format!("reports could not be read: {error}")];
-            return Summary { warnings, ..Summary::default() };
+            let warnings = vec![format!("reports could not be read: {}", error.chain())];
+            Summary { warnings, ..Summary::default() }
         }
-    };
-    let parse = |(path, bytes): (String, Vec<u8>)| {
-        let parsed = junit::parse(&bytes, Limits::default());
-        (path, parsed)
-    };
-    let files = found.files.into_iter().map(parse).collect();
+    }
+}
+
+async fn read_files(held: &Held, patterns: Vec<String>) -> Result<Summary, Error> {
+    let mut files = Vec::new();
+    let mut left_out = Vec::new();
+    let mut found = held.read_files(patterns, MAX_FILES, MAX_BYTES, MAX_TOTAL_BYTES).await?;
+    while let Some(message) = found.message().await? {
+        match message.found {
+            Some(Item::File(file)) => {
+                files.push((file.path, junit::parse(&file.content, Limits::default())));
+            }
+            Some(Item::LeftOut(reason)) => left_out.push(reason),
+            None => {}
+        }
+    }
     let mut summary = junit::summarise(files, Limits::default());
-    summary.warnings.extend(found.left_out);
-    summary
+    summary.warnings.extend(left_out);
+    Ok(summary)
 }
 
 /// The path of a file as a tool wrote it, from the root of the repository.
@@ -106,11 +122,16 @@ impl Findings {
     }
 
     /// What a person should know beside the exit status of commands that did not pass.
-    pub(crate) fn note(&self, live: &Live, outcome: &Outcome, network: Network) -> Option<String> {
+    pub(crate) fn note(
+        &self,
+        incidents: &[String],
+        outcome: &Outcome,
+        network: Network,
+    ) -> Option<String> {
         if *outcome == Outcome::Exited(0) {
             return None;
         }
-        let incidents = live.incidents().into_iter().take(3).map(|incident| incident.text);
+        let incidents = incidents.iter().take(3).cloned();
         let hints = self.output.hints.iter().filter_map(|hint| hint_text(*hint, network));
         let notes: Vec<String> =
             self.counted().into_iter().chain(incidents).chain(hints.map(str::to_owned)).collect();

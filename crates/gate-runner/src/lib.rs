@@ -3,10 +3,12 @@
 mod error;
 mod execute;
 mod findings;
+mod held;
 mod prepare;
 mod runner;
 mod scripts;
+mod services;
 
 pub use error::Error;
-pub use prepare::{Checkout, Prepared};
+pub use prepare::{Origin, Prepared};
 pub use runner::{Runner, RunnerParts};

@@ -7,14 +7,14 @@ use std::time::Duration;
 use sandgate_domain::{Clock, GateResult, RunId};
 use sandgate_engine::run::Outcome;
 use sandgate_integration_agent::{Agent, Assignment, StepReport};
-use sandgate_node::GitProgram;
-use sandgate_provider_gateway::Gateway;
-use sandgate_snapshot_service::SnapshotService;
+use sandgate_wire::Connection;
+use sandgate_wire::node::v1::RepositorySource;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::error::Error;
-use crate::prepare::{Checkout, Prepared, prepare};
+use crate::prepare::{Origin, Prepared, prepare};
+use crate::services::Services;
 
 /// How long to wait after the database refused.
 const BACKOFF: Duration = Duration::from_secs(1);
@@ -26,14 +26,14 @@ const GRACE: Duration = Duration::from_secs(5);
 pub struct RunnerParts {
     /// Who hands out steps and takes results.
     pub agent: Agent,
-    /// Who makes sandboxes.
-    pub gateway: Gateway,
-    /// Who knows layers and snapshots.
-    pub snapshots: SnapshotService,
+    /// The way to who makes sandboxes.
+    pub sandboxes: Connection,
+    /// The way to the machine that they are on.
+    pub node: Connection,
+    /// The way to who knows layers and snapshots.
+    pub snapshots: Connection,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
-    /// Reads the repositories of runs.
-    pub git: GitProgram,
     /// The name of this runner.
     pub owner: String,
 }
@@ -42,13 +42,17 @@ pub struct RunnerParts {
 #[derive(Clone)]
 pub struct Runner {
     pub(crate) parts: RunnerParts,
+    pub(crate) services: Services,
     prepared: Arc<Mutex<HashMap<RunId, Arc<Prepared>>>>,
 }
 
 impl Runner {
     /// A runner that holds nothing yet.
     pub fn new(parts: RunnerParts) -> Self {
-        Self { parts, prepared: Arc::default() }
+        let way = |connection: &Connection| connection.clone();
+        let services =
+            Services::new(way(&parts.snapshots), way(&parts.sandboxes), way(&parts.node));
+        Self { parts, services, prepared: Arc::default() }
     }
 
     /// Turns the files of a run into layers, before its steps can be claimed.
@@ -58,12 +62,11 @@ impl Runner {
     pub async fn prepare(
         &self,
         run: RunId,
-        checkout: Checkout,
+        origin: Origin,
         plan: &sandgate_engine::plan::Plan,
         tier: sandgate_domain::TrustTier,
     ) -> Result<Arc<Prepared>, Error> {
-        let node = self.parts.gateway.node();
-        let prepared = Arc::new(prepare(node, &self.parts.snapshots, checkout, plan, tier).await?);
+        let prepared = Arc::new(prepare(&self.services, origin, plan, tier).await?);
         let mut all = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
         all.insert(run, Arc::clone(&prepared));
         Ok(prepared)
@@ -82,8 +85,13 @@ impl Runner {
             return Ok(prepared);
         }
         let source = assignment.source.as_ref().ok_or(Error::NotPrepared)?;
-        let checkout = Checkout::of(&self.parts.git, source).await?;
-        self.prepare(run, checkout, &assignment.plan, assignment.tier).await
+        let origin = Origin::Repository(RepositorySource {
+            folder: source.folder.display().to_string(),
+            sha: source.sha.clone(),
+            base_sha: source.base.clone(),
+            branch: source.branch.clone(),
+        });
+        self.prepare(run, origin, &assignment.plan, assignment.tier).await
     }
 
     /// Works on up to `slots` steps at a time, of one run or of all, until `stop` is cancelled. Those under way then have a
@@ -197,12 +205,7 @@ impl Runner {
     /// The files of gates in which others started are of no use when the run is over, unless a snapshot stands on them.
     async fn remove_gate_layers(&self, run: RunId) -> Result<(), Error> {
         let layers = self.parts.agent.gate_layers(run).await?;
-        let forgotten = self.parts.snapshots.forget_unfindable(&layers).await?;
-        let store = Arc::clone(self.parts.gateway.node().layers());
-        let removing = sandgate_node::blocking(move || {
-            forgotten.into_iter().try_for_each(|layer| store.delete(layer))
-        });
-        Ok(removing.await?)
+        self.services.forget_layers(&layers).await
     }
 
     fn our_fault(&self, assignment: &Assignment, error: &Error) -> StepReport {

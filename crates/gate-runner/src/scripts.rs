@@ -1,31 +1,30 @@
 //! Running the scripts of a step inside a living sandbox, one after the other, until one fails or the time is over.
 
-use std::ffi::OsString;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use sandgate_domain::{Clock, Timestamp};
 use sandgate_engine::output;
 use sandgate_engine::run::Outcome;
 use sandgate_integration_agent::{Agent, Assignment, LogSink, Stream};
-use sandgate_node::{Live, RunFiles, Shell};
-use sandgate_sandbox::{Command, ExitStatus, Limit, Process};
-use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio_util::sync::CancellationToken;
+use sandgate_wire::common::v1 as common;
+use sandgate_wire::node::v1 as node;
+use tokio::time::Instant;
+use tonic::{Status, Streaming};
 
 use crate::error::Error;
+use crate::held::{Command, Held};
 
-/// How much output is taken in one piece.
-const CHUNK_BYTES: usize = 64 << 10;
-/// How long output is still read after the last process has ended.
-const DRAIN: Duration = Duration::from_secs(5);
+/// Where the scripts of a sandbox are, inside.
+const SCRIPTS: &str = "/run/sandgate/scripts";
+/// How much longer than the node we wait for the end of a command that is over its time.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What is run.
 pub struct Scripts<'a> {
     /// How many scripts the sandbox has below `/run/sandgate/scripts`.
     pub count: usize,
-    /// How they are started.
-    pub shell: Shell,
+    /// The words before the path of each.
+    pub shell: &'a [String],
     /// The folder they start in, inside the sandbox.
     pub directory: &'a str,
     /// Variables beside those that every sandbox has.
@@ -35,6 +34,7 @@ pub struct Scripts<'a> {
 }
 
 /// How the scripts ended.
+#[derive(Debug)]
 pub struct Ran {
     /// How.
     pub outcome: Outcome,
@@ -58,35 +58,33 @@ impl Scripts<'_> {
     /// If our own machinery fails; what the scripts do is an outcome.
     pub async fn run(
         &self,
-        live: &Live,
+        held: &Held,
         agent: &Agent,
         assignment: &Assignment,
         clock: &dyn Clock,
     ) -> Result<Ran, Error> {
-        let log = &assignment.log;
-        let cancelled = &assignment.cancelled;
-        let deadline = tokio::time::Instant::now() + self.timeout;
+        let deadline = Instant::now() + self.timeout;
         let mut started_at = None;
         let mut outcome = Outcome::Exited(0);
         let mut readers = Readers::default();
-        for index in 0..self.count {
-            let script = RunFiles::script_path(index);
-            let process = match live.start(self.command(live, &script)).await {
-                Ok(process) => process,
-                Err(error) => {
-                    if let Some(limit) = live.broken_limit() {
-                        outcome = Outcome::LimitBroken { limit: limit.to_string() };
-                        break;
-                    }
-                    return Err(error.into());
-                }
+        for number in 1..=self.count {
+            let mut shell = self.shell.to_vec();
+            shell.push(format!("{SCRIPTS}/{number}"));
+            let command = Command {
+                argv: shell,
+                directory: self.directory.to_owned(),
+                environment: self.environment.clone(),
+                timeout: deadline.saturating_duration_since(Instant::now()),
             };
-            if started_at.is_none() {
+            let mut events = held.exec(command).await?;
+            let first = next(&mut events).await?;
+            if started_at.is_none() && matches!(first, node::exec_event::Event::Started(_)) {
                 let at = clock.now();
                 started_at = Some(at);
                 agent.started(assignment, at).await?;
             }
-            outcome = watch(process, live, log, &mut readers, deadline, cancelled).await?;
+            let following = Following { held, assignment, readers: &mut readers, deadline };
+            outcome = following.to_end(events, first).await?;
             if outcome != Outcome::Exited(0) {
                 break;
             }
@@ -94,121 +92,84 @@ impl Scripts<'_> {
         let output = readers.stdout.finish().with(readers.stderr.finish());
         Ok(Ran { outcome, started_at, output })
     }
-
-    fn command(&self, live: &Live, script: &str) -> Command {
-        let mut command = Command::new(self.shell.argv(script));
-        command.cwd = PathBuf::from(self.directory);
-        let mut variables = live.environment().clone();
-        variables.extend(self.environment.iter().cloned());
-        command.env =
-            variables.into_iter().map(|(n, v)| (OsString::from(n), OsString::from(v))).collect();
-        command
-    }
 }
 
-/// Follows one process to its end, and sees to it that it ends.
-async fn watch(
-    mut process: Process,
-    live: &Live,
-    log: &LogSink,
-    readers: &mut Readers,
-    deadline: tokio::time::Instant,
-    cancelled: &CancellationToken,
-) -> Result<Outcome, Error> {
-    let stdout = process.take_stdout();
-    let stderr = process.take_stderr();
-    let output = async {
-        tokio::join!(
-            pump(stdout, Stream::Stdout, log, &mut readers.stdout),
-            pump(stderr, Stream::Stderr, log, &mut readers.stderr)
-        );
-    };
-    tokio::pin!(output);
-    let mut output_ended = false;
-    let outcome = loop {
-        tokio::select! {
-            status = process.wait() => break judge_end(status, live),
-            () = &mut output, if !output_ended => output_ended = true,
-            () = tokio::time::sleep_until(deadline) => break Outcome::TimedOut,
-            () = cancelled.cancelled() => {
-                break Outcome::Cancelled { reason: "stopped".to_owned() };
+/// One command that is followed to its end.
+struct Following<'a> {
+    held: &'a Held,
+    assignment: &'a Assignment,
+    readers: &'a mut Readers,
+    deadline: Instant,
+}
+
+impl Following<'_> {
+    async fn to_end(
+        self,
+        mut events: Streaming<node::ExecEvent>,
+        first: node::exec_event::Event,
+    ) -> Result<Outcome, Error> {
+        let cancelled = &self.assignment.cancelled;
+        let late = self.deadline + PATIENCE;
+        let mut event = first;
+        let mut is_killed = false;
+        loop {
+            match event {
+                node::exec_event::Event::Started(_) => {}
+                node::exec_event::Event::Output(output) => {
+                    take(output, &self.assignment.log, self.readers).await;
+                }
+                node::exec_event::Event::Ended(ended) => {
+                    if ended.output_cut {
+                        let note = "output was still open 5 s after the script had ended; the rest is left out";
+                        self.assignment.log.note(note).await;
+                    }
+                    return if is_killed {
+                        Ok(Outcome::Cancelled { reason: "stopped".to_owned() })
+                    } else {
+                        judge_end(ended)
+                    };
+                }
             }
+            event = tokio::select! {
+                biased;
+                () = cancelled.cancelled(), if !is_killed => {
+                    is_killed = true;
+                    self.held.kill().await?;
+                    node::exec_event::Event::Started(node::exec_event::Started {})
+                }
+                event = next(&mut events) => event?,
+                () = tokio::time::sleep_until(late) => return Err(Error::NoEnd),
+            };
         }
+    }
+}
+
+async fn next(events: &mut Streaming<node::ExecEvent>) -> Result<node::exec_event::Event, Error> {
+    let message = events.message().await?;
+    let event = message.and_then(|message| message.event);
+    event.ok_or_else(|| Status::unavailable("the node broke the events of a command off").into())
+}
+
+async fn take(output: node::exec_event::Output, log: &LogSink, readers: &mut Readers) {
+    let (stream, reader) = match output.stream() {
+        common::Stream::Stdout | common::Stream::Unspecified => {
+            (Stream::Stdout, &mut readers.stdout)
+        }
+        common::Stream::Stderr => (Stream::Stderr, &mut readers.stderr),
     };
-    if !matches!(outcome, Outcome::Exited(0)) {
-        live.kill_processes().await;
-    }
-    // A process that was left behind may hold the pipes; what it writes later is not of this script.
-    if !output_ended && tokio::time::timeout(DRAIN, &mut output).await.is_err() {
-        log.note("output was still open 5 s after the script had ended; the rest is left out")
-            .await;
-    }
-    Ok(outcome)
+    reader.feed(&output.data);
+    log.write(stream, &output.data).await;
 }
 
-fn judge_end(status: ExitStatus, live: &Live) -> Outcome {
-    let limit = match status {
-        ExitStatus::Exited(0) => None,
-        ExitStatus::Exited(_) | ExitStatus::Signaled(_) => {
-            live.broken_limit().or_else(|| file_limit(status))
-        }
-    };
-    match (limit, status) {
-        (Some(limit), _) => Outcome::LimitBroken { limit: limit.to_string() },
-        (None, ExitStatus::Exited(code)) => Outcome::Exited(code),
-        (None, ExitStatus::Signaled(signal)) => Outcome::Signaled(signal),
+fn judge_end(ended: node::exec_event::Ended) -> Result<Outcome, Error> {
+    use node::exec_event::ended::How;
+    if let Some(limit) = ended.broken_limit {
+        return Ok(Outcome::LimitBroken { limit });
     }
-}
-
-/// A single file that would outgrow the whole disk is stopped by the kernel before the disk is looked at: the writer gets
-/// SIGXFSZ, and a shell tells of it as 128 + 25.
-fn file_limit(status: ExitStatus) -> Option<Limit> {
-    const SIGXFSZ: i32 = 25;
-    match status {
-        ExitStatus::Signaled(signal) if signal == SIGXFSZ => Some(Limit::DiskBytes),
-        ExitStatus::Exited(code) if code == 128 + SIGXFSZ => Some(Limit::DiskBytes),
-        ExitStatus::Exited(_) | ExitStatus::Signaled(_) => None,
-    }
-}
-
-/// Moves what a process writes to the log. When the log can't take more, the process waits.
-async fn pump(
-    pipe: Option<impl AsyncRead + Unpin>,
-    stream: Stream,
-    log: &LogSink,
-    reader: &mut output::Reader,
-) {
-    let Some(mut pipe) = pipe else { return };
-    let mut buffer = vec![0; CHUNK_BYTES];
-    loop {
-        match pipe.read(&mut buffer).await {
-            Ok(0) => return,
-            Ok(count) => {
-                reader.feed(&buffer[..count]);
-                log.write(stream, &buffer[..count]).await;
-            }
-            Err(error) => {
-                log.note(&format!("output could not be read: {error}")).await;
-                return;
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_over_the_disk_limit_is_told_from_other_ends() {
-        for (status, limit) in [
-            (ExitStatus::Signaled(25), Some(Limit::DiskBytes)),
-            (ExitStatus::Exited(153), Some(Limit::DiskBytes)),
-            (ExitStatus::Exited(25), None),
-            (ExitStatus::Signaled(9), None),
-            (ExitStatus::Exited(0), None),
-        ] {
-            assert_eq!(file_limit(status), limit, "{status:?}");
-        }
+    match ended.how {
+        Some(How::ExitCode(code)) => Ok(Outcome::Exited(code)),
+        Some(How::Signal(signal)) => Ok(Outcome::Signaled(signal)),
+        Some(How::TimedOut(_)) => Ok(Outcome::TimedOut),
+        Some(How::NotStarted(_)) | None => Err(Error::NoEnd),
     }
 }

@@ -127,6 +127,15 @@ pub enum Error {
     /// The proxy of a sandbox can't be served.
     #[error(transparent)]
     Egress(#[from] sandgate_egress::Error),
+    /// The sandbox does not live in this process.
+    #[error("sandbox {0} does not live here; it ended, or was made elsewhere")]
+    SandboxGone(SandboxId),
+    /// No checkout of this name was handed over.
+    #[error("no checkout `{0}` is held by this process")]
+    NotHeld(String),
+    /// The layer of inputs was asked for, and there is no setup.
+    #[error("there is no setup whose inputs could be made a layer")]
+    NoSetup,
     /// Work on files was broken off.
     #[error("work on files was broken off")]
     Interrupted,
@@ -144,7 +153,10 @@ impl Error {
         match self {
             Self::Io { source, .. } => io_code(source),
             Self::Corrupt { .. } | Self::Git { .. } | Self::GitAnswer { .. } => ErrorCode::Internal,
-            Self::LayerMissing(_) | Self::RevisionMissing { .. } => ErrorCode::NotFound,
+            Self::LayerMissing(_)
+            | Self::RevisionMissing { .. }
+            | Self::SandboxGone(_)
+            | Self::NotHeld(_) => ErrorCode::NotFound,
             Self::ScratchExists(_) | Self::LayerBusy(_) | Self::SourceChanged(_) => {
                 ErrorCode::Conflict
             }
@@ -154,6 +166,7 @@ impl Error {
             | Self::BareRepository(_)
             | Self::RevisionInvalid { .. }
             | Self::HostileTree { .. }
+            | Self::NoSetup
             | Self::GlobInvalid { .. } => ErrorCode::InvalidArgument,
             Self::TooLarge { .. } => ErrorCode::ResourceExhausted,
             Self::GitDeadline { .. } => ErrorCode::DeadlineExceeded,

@@ -3,18 +3,23 @@
 //! [`Node`] is asynchronous. The parts below it block (files and child processes); [`blocking`] moves them to a thread.
 
 pub mod base;
+mod checkouts;
 pub mod error;
+mod grpc;
 pub mod layers;
 mod live;
+mod live_sandboxes;
 mod node;
 mod reports;
 mod scripts;
 pub mod source;
 
 pub use base::{HostBase, HostEnvironment};
+pub use checkouts::Checkout;
 pub use error::Error;
 pub use layers::{Layer, LayerStore, SealRule};
 pub use live::Live;
+pub use live_sandboxes::LiveGuard;
 pub use node::{Node, NodeConfig, Request, blocking};
 pub use reports::{Found, ReadLimits};
 pub use scripts::{RunFiles, Shell};

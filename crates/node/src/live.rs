@@ -21,6 +21,7 @@ pub struct Live {
     run_folder: PathBuf,
     layers: Arc<LayerStore>,
     environment: BTreeMap<String, String>,
+    limits: Resources,
     proxy: Option<Proxy>,
     stop_proxy: CancellationToken,
 }
@@ -32,6 +33,7 @@ impl Live {
         run_folder: PathBuf,
         layers: Arc<LayerStore>,
         environment: BTreeMap<String, String>,
+        limits: Resources,
         policy: Policy,
     ) -> Result<Self, Error> {
         let stop_proxy = CancellationToken::new();
@@ -39,7 +41,7 @@ impl Live {
             .take_proxy_listener()
             .map(|listener| sandgate_egress::serve(listener, policy, stop_proxy.clone()))
             .transpose()?;
-        Ok(Self { sandbox, scratch, run_folder, layers, environment, proxy, stop_proxy })
+        Ok(Self { sandbox, scratch, run_folder, layers, environment, limits, proxy, stop_proxy })
     }
 
     /// The variables that every command gets.
@@ -70,7 +72,8 @@ impl Live {
     ///
     /// # Errors
     /// If what was written can't be looked at.
-    pub async fn overstepped(&self, limits: Resources) -> Result<Option<Limit>, Error> {
+    pub async fn overstepped(&self) -> Result<Option<Limit>, Error> {
+        let limits = self.limits;
         let seen = self.sandbox.usage();
         let is_near = |seen: Option<u64>, limit: u64| seen.is_none_or(|seen| seen >= limit / 4);
         let is_worth_it = is_near(seen.disk_bytes, limits.disk_bytes)

@@ -10,9 +10,11 @@ use sandgate_egress::Policy;
 use sandgate_sandbox::{Bind, Engine, EngineConfig, Network, Report, Spec};
 
 use crate::base::{HostBase, HostEnvironment};
+use crate::checkouts::{Checkout, Checkouts, Read, Source};
 use crate::error::Error;
-use crate::layers::{LayerStore, Owner};
+use crate::layers::{Layer, LayerStore, Owner, SealRule};
 use crate::live::Live;
+use crate::live_sandboxes::{LiveGuard, LiveSandboxes};
 use crate::scripts::{INSIDE, RunFiles, Shell};
 
 /// What a node needs to know of its machine.
@@ -53,6 +55,9 @@ struct Inner {
     base: HostBase,
     runs: PathBuf,
     shell: Shell,
+    search_path: Vec<PathBuf>,
+    checkouts: Checkouts,
+    live: LiveSandboxes,
 }
 
 impl Node {
@@ -70,7 +75,16 @@ impl Node {
         let owner = engine.layer_owner();
         let base = blocking(move || HostBase::discover(&host, &base_folder, owner)).await?;
         let shell = Shell::of_this_host();
-        let inner = Inner { engine, layers: Arc::new(layers), base, runs, shell };
+        let inner = Inner {
+            engine,
+            layers: Arc::new(layers),
+            base,
+            runs,
+            shell,
+            search_path: config.host.path,
+            checkouts: Checkouts::default(),
+            live: LiveSandboxes::default(),
+        };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -99,64 +113,68 @@ impl Node {
         self.inner.shell
     }
 
-    /// Makes a sandbox.
+    /// Takes a checkout over, so that layers can be made of it under this name. A working tree is known to the process only
+    /// that read it.
+    pub fn hold(&self, name: &str, checkout: Checkout) {
+        self.inner.checkouts.hold(name.to_owned(), checkout);
+    }
+
+    pub(crate) async fn read_source(&self, source: Source) -> Result<Arc<Read>, Error> {
+        let inner = Arc::clone(&self.inner);
+        blocking(move || inner.checkouts.read(&source, &inner.search_path, &inner.base.fingerprint))
+            .await
+    }
+
+    /// Makes a sandbox; the variables that each of its commands gets.
     ///
     /// # Errors
     /// If a layer is missing, or the machine refuses; nothing is left behind then.
-    pub async fn create(&self, request: Request) -> Result<Live, Error> {
-        let inner = Arc::clone(&self.inner);
-        let asked = request.clone();
-        let (lower, scratch, run_folder) = blocking(move || inner.prepare(&asked)).await?;
-        let binds = self.inner.binds(&run_folder);
-        let network = if request.network { Network::Proxied } else { Network::None };
-        let spec = Spec {
-            name: request.id.to_string(),
-            lower,
-            upper: scratch.upper(),
-            work: scratch.work(),
-            binds,
-            network,
-            limits: request.limits,
-        };
-        let mut environment = self.sandbox_environment();
-        if let Some(path) = request.files.changed_paths_path() {
-            environment.insert("SANDGATE_CHANGED_PATHS".to_owned(), path);
-        }
-        if request.network {
-            let proxy = sandgate_egress::environment();
-            environment.extend(proxy.into_iter().map(|(name, value)| (name.to_owned(), value)));
-        }
-        match self.inner.engine.create(spec).await {
-            Ok(sandbox) => {
-                let layers = Arc::clone(&self.inner.layers);
-                let policy = Policy { private_ranges: request.private_ranges, ..Policy::default() };
-                Ok(Live::new(sandbox, scratch, run_folder, layers, environment, policy)?)
-            }
+    pub async fn create(&self, request: Request) -> Result<BTreeMap<String, String>, Error> {
+        let id = request.id;
+        let live = match self.inner.make(request, self.sandbox_environment()).await {
+            Ok(live) => live,
             Err(error) => {
-                let layers = Arc::clone(&self.inner.layers);
-                let id = request.id;
-                blocking(move || {
-                    layers.delete_scratch(id)?;
-                    remove_folder(&run_folder)
-                })
-                .await?;
-                Err(error.into())
+                self.inner.remove_remains(id).await?;
+                return Err(error);
             }
-        }
+        };
+        let environment = live.environment().clone();
+        self.inner.live.insert(id, live);
+        Ok(environment)
     }
 
-    /// Removes the files of a sandbox whose process was killed. Nothing there is not an error.
+    /// A sandbox of this process. Nobody ends it while the answer is kept.
+    ///
+    /// # Errors
+    /// If it does not live here.
+    pub async fn live(&self, id: SandboxId) -> Result<LiveGuard, Error> {
+        self.inner.live.get(id).await
+    }
+
+    /// Stops everything inside a sandbox and turns what was written into a layer.
+    ///
+    /// # Errors
+    /// If it does not live here, or its files can't be moved into the store.
+    pub async fn seal(
+        &self,
+        id: SandboxId,
+        layer: LayerId,
+        rule: SealRule,
+    ) -> Result<Layer, Error> {
+        let live = self.inner.live.take(id).await.ok_or(Error::SandboxGone(id))?;
+        live.seal(layer, rule).await
+    }
+
+    /// Stops everything inside a sandbox and removes what was written; also what is left of one whose process was killed.
+    /// Nothing there is not an error.
     ///
     /// # Errors
     /// If a file can't be removed.
-    pub async fn remove_remains(&self, id: SandboxId) -> Result<(), Error> {
-        let layers = Arc::clone(&self.inner.layers);
-        let run_folder = self.inner.runs.join(id.to_string());
-        blocking(move || {
-            layers.delete_scratch(id)?;
-            remove_folder(&run_folder)
-        })
-        .await
+    pub async fn destroy(&self, id: SandboxId) -> Result<(), Error> {
+        match self.inner.live.take(id).await {
+            Some(live) => live.destroy().await,
+            None => self.inner.remove_remains(id).await,
+        }
     }
 
     /// The variables that every command of a sandbox gets.
@@ -172,6 +190,47 @@ impl Node {
 }
 
 impl Inner {
+    async fn make(
+        self: &Arc<Self>,
+        request: Request,
+        mut environment: BTreeMap<String, String>,
+    ) -> Result<Live, Error> {
+        let inner = Arc::clone(self);
+        let asked = request.clone();
+        let (lower, scratch, run_folder) = blocking(move || inner.prepare(&asked)).await?;
+        let network = if request.network { Network::Proxied } else { Network::None };
+        let spec = Spec {
+            name: request.id.to_string(),
+            lower,
+            upper: scratch.upper(),
+            work: scratch.work(),
+            binds: self.binds(&run_folder),
+            network,
+            limits: request.limits,
+        };
+        if let Some(path) = request.files.changed_paths_path() {
+            environment.insert("SANDGATE_CHANGED_PATHS".to_owned(), path);
+        }
+        if request.network {
+            let proxy = sandgate_egress::environment();
+            environment.extend(proxy.into_iter().map(|(name, value)| (name.to_owned(), value)));
+        }
+        let sandbox = self.engine.create(spec).await?;
+        let layers = Arc::clone(&self.layers);
+        let policy = Policy { private_ranges: request.private_ranges, ..Policy::default() };
+        Live::new(sandbox, scratch, run_folder, layers, environment, request.limits, policy)
+    }
+
+    async fn remove_remains(&self, id: SandboxId) -> Result<(), Error> {
+        let layers = Arc::clone(&self.layers);
+        let run_folder = self.runs.join(id.to_string());
+        blocking(move || {
+            layers.delete_scratch(id)?;
+            remove_folder(&run_folder)
+        })
+        .await
+    }
+
     fn prepare(
         &self,
         request: &Request,

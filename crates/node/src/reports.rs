@@ -22,6 +22,8 @@ pub struct ReadLimits {
     pub files: usize,
     /// Bytes of one file.
     pub bytes: u64,
+    /// Bytes of all files together.
+    pub total_bytes: u64,
 }
 
 /// What was found.
@@ -48,7 +50,7 @@ pub(crate) fn read_files(
         Err(rustix::io::Errno::NOENT) => return Ok(found),
         Err(errno) => return Err(Error::system("open", workspace)(errno)),
     };
-    let mut walk = Walk { root: &root, globs, limits, entries: 0, found: &mut found };
+    let mut walk = Walk { root: &root, globs, limits, entries: 0, bytes: 0, found: &mut found };
     walk.run();
     Ok(found)
 }
@@ -71,6 +73,7 @@ struct Walk<'a> {
     globs: GlobSet,
     limits: ReadLimits,
     entries: usize,
+    bytes: u64,
     found: &'a mut Found,
 }
 
@@ -113,7 +116,14 @@ impl Walk<'_> {
             return;
         }
         match self.read(path) {
-            Ok(bytes) => self.found.files.push((shown, bytes)),
+            Ok(content) if self.bytes + content.len() as u64 > self.limits.total_bytes => {
+                let limit = self.limits.total_bytes;
+                self.found.left_out.push(format!("{shown}: more than {limit} bytes of files"));
+            }
+            Ok(content) => {
+                self.bytes += content.len() as u64;
+                self.found.files.push((shown, content));
+            }
             Err(reason) => self.found.left_out.push(format!("{shown}: {reason}")),
         }
     }
@@ -167,7 +177,7 @@ mod tests {
             0,
         )
         .unwrap();
-        let limits = ReadLimits { files: 10, bytes: 8 };
+        let limits = ReadLimits { files: 10, bytes: 8, total_bytes: 100 };
         let found = read_files(workspace.path(), &["**/*.xml".to_owned()], limits).unwrap();
         assert_eq!(found.files, [("report/good.xml".to_owned(), b"good".to_vec())]);
         let left_out = found.left_out.join("\n");
@@ -179,7 +189,7 @@ mod tests {
     #[test]
     fn no_workspace_is_no_report() {
         let missing = tempfile::tempdir().unwrap().path().join("gone");
-        let limits = ReadLimits { files: 1, bytes: 1 };
+        let limits = ReadLimits { files: 1, bytes: 1, total_bytes: 1 };
         assert!(read_files(&missing, &["*.xml".to_owned()], limits).unwrap().files.is_empty());
     }
 }

@@ -29,13 +29,20 @@ impl Shell {
         }
     }
 
-    /// The argument vector that runs the script at `path`.
-    pub fn argv(self, path: &str) -> Vec<String> {
+    /// The words before the path of a script.
+    pub fn words(self) -> Vec<String> {
         let words: &[&str] = match self {
             Self::Bash => &["/bin/bash", "-e", "-o", "pipefail"],
             Self::Posix => &["/bin/sh", "-e"],
         };
-        words.iter().map(|word| (*word).to_owned()).chain([path.to_owned()]).collect()
+        words.iter().map(|word| (*word).to_owned()).collect()
+    }
+
+    /// The argument vector that runs the script at `path`.
+    pub fn argv(self, path: &str) -> Vec<String> {
+        let mut argv = self.words();
+        argv.push(path.to_owned());
+        argv
     }
 }
 

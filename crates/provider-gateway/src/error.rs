@@ -11,8 +11,8 @@ pub enum Error {
     #[error(transparent)]
     Store(#[from] sandgate_store::Error),
     /// The machine refused.
-    #[error(transparent)]
-    Node(#[from] sandgate_node::Error),
+    #[error("{}", .0.message())]
+    Node(#[from] tonic::Status),
     /// `/proc` does not tell what it should.
     #[error("cannot tell this process apart from others by `{path}`")]
     Process {
@@ -29,7 +29,7 @@ impl Error {
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::Store(error) => error.code(),
-            Self::Node(error) => error.code(),
+            Self::Node(refusal) => sandgate_wire::error_code(refusal),
             Self::Process { .. } => ErrorCode::Internal,
         }
     }

@@ -1,11 +1,12 @@
-//! The gRPC side: which sandboxes exist now.
+//! The gRPC side: parse, call one function, convert the reply.
 
-use sandgate_domain::ErrorCode;
+use sandgate_domain::{ErrorCode, LayerId, SandboxId};
+use sandgate_wire::node::v1::LayerContent;
 use sandgate_wire::sandboxes::v1 as wire;
-use sandgate_wire::status;
+use sandgate_wire::{optional_field, required_field, status, status_with_causes};
 use tonic::{Request, Response, Status};
 
-use crate::Gateway;
+use crate::{Error, Gateway, Purpose};
 
 /// The name of this machine in lists: there is one.
 const NODE: &str = "local";
@@ -39,4 +40,45 @@ impl wire::sandboxes_server::Sandboxes for Gateway {
             next_page_token: (end < rest.len()).then(|| (start + end).to_string()),
         }))
     }
+
+    async fn create(
+        &self,
+        request: Request<wire::CreateRequest>,
+    ) -> Result<Response<wire::CreateReply>, Status> {
+        let wire::CreateRequest { run, step, spec } = request.into_inner();
+        let purpose = Purpose {
+            run: optional_field("run", run.as_deref())?,
+            step: optional_field("step", step.as_deref())?,
+        };
+        let spec =
+            spec.ok_or_else(|| status(ErrorCode::InvalidArgument, "field `spec` is missing"))?;
+        let created = Gateway::create(self, purpose, spec).await.map_err(refuse)?;
+        let (id, environment) = (created.id.to_string(), created.environment);
+        Ok(Response::new(wire::CreateReply { id, environment }))
+    }
+
+    async fn seal(
+        &self,
+        request: Request<wire::SealRequest>,
+    ) -> Result<Response<LayerContent>, Status> {
+        let request = request.into_inner();
+        let id: SandboxId = required_field("id", &request.id)?;
+        let layer: LayerId = required_field("layer", &request.layer)?;
+        let sealed = Gateway::seal(self, id, layer, request.rule()).await.map_err(refuse)?;
+        Ok(Response::new(sealed))
+    }
+
+    async fn destroy(
+        &self,
+        request: Request<wire::DestroyRequest>,
+    ) -> Result<Response<wire::DestroyReply>, Status> {
+        let id: SandboxId = required_field("id", &request.into_inner().id)?;
+        Gateway::destroy(self, id).await.map_err(refuse)?;
+        Ok(Response::new(wire::DestroyReply {}))
+    }
+}
+
+fn refuse(error: Error) -> Status {
+    tracing::debug!(%error, "a request about sandboxes was refused");
+    status_with_causes(error.code(), &error)
 }

@@ -7,13 +7,20 @@ mod grpc;
 mod holder;
 mod sweep;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use sandgate_domain::{
-    Clock, Holder, Ids, LayerId, LiveSandbox, Resources, RunId, SandboxId, StepId, TenantId,
+    Clock, Holder, Ids, LayerId, LiveSandbox, RunId, SandboxId, StepId, TenantId,
 };
-use sandgate_node::{Layer, Live, Node, Request, RunFiles, SealRule};
 use sandgate_store::Store;
+use sandgate_wire::Connection;
+use sandgate_wire::node::v1::node_client::NodeClient;
+use sandgate_wire::node::v1::{
+    CreateSandboxRequest, DestroySandboxRequest, LayerContent, SandboxSpec, SealRule,
+    SealSandboxRequest,
+};
+use tonic::Status;
 
 pub use error::Error;
 pub use holder::{is_alive, is_owner_gone, owner_name, this_process};
@@ -23,101 +30,87 @@ pub use sweep::Swept;
 #[derive(Clone)]
 pub struct Gateway {
     store: Store,
-    node: Node,
+    node: NodeClient<Connection>,
     tenant: TenantId,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn Ids>,
     holder: Holder,
 }
 
-/// A sandbox to be made.
-#[derive(Debug, Clone)]
-pub struct SandboxWanted {
-    /// The run it works for, if any.
+/// Whom a sandbox works for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Purpose {
+    /// The run, if any.
     pub run: Option<RunId>,
-    /// The step it works for, if any.
+    /// The step, if any.
     pub step: Option<StepId>,
-    /// The layers above the base, the lowest first.
-    pub layers: Vec<LayerId>,
-    /// Whether it reaches the outside through the proxy.
-    pub network: bool,
-    /// Whether the proxy leads to private ranges too.
-    pub private_ranges: bool,
-    /// What it may use at most.
-    pub limits: Resources,
-    /// What it finds below `/run/sandgate`.
-    pub files: RunFiles,
 }
 
-/// A living sandbox that is written down.
-pub struct Held {
+/// A sandbox that lives and is written down.
+#[derive(Debug, Clone)]
+pub struct Created {
     /// Its id.
     pub id: SandboxId,
-    /// The sandbox.
-    pub live: Live,
+    /// The variables that each of its commands gets.
+    pub environment: HashMap<String, String>,
 }
 
 impl Gateway {
-    /// The gateway to `node`.
+    /// The gateway to the node at the end of `node`.
     ///
     /// # Errors
     /// If this process can't be told apart from others.
     pub fn new(
         store: Store,
-        node: Node,
+        node: Connection,
         tenant: TenantId,
         clock: Arc<dyn Clock>,
         ids: Arc<dyn Ids>,
     ) -> Result<Self, Error> {
+        let node = NodeClient::new(node);
         Ok(Self { store, node, tenant, clock, ids, holder: this_process()? })
-    }
-
-    /// The machine.
-    pub fn node(&self) -> &Node {
-        &self.node
     }
 
     /// Makes a sandbox.
     ///
     /// # Errors
     /// If a layer is not complete, or the machine refuses; nothing is left behind then.
-    pub async fn create(&self, wanted: SandboxWanted) -> Result<Held, Error> {
+    pub async fn create(&self, purpose: Purpose, spec: SandboxSpec) -> Result<Created, Error> {
         let id = SandboxId::new(&*self.ids);
         let row = LiveSandbox {
             id,
             tenant: self.tenant.clone(),
-            run: wanted.run,
-            step: wanted.step,
+            run: purpose.run,
+            step: purpose.step,
             holder: self.holder.clone(),
             scratch: id.to_string(),
-            layers: wanted.layers.clone(),
+            layers: layers(&spec)?,
             created_at: self.clock.now(),
         };
         self.store.live_sandboxes().insert(&row).await?;
-        let request = Request {
-            id,
-            layers: wanted.layers,
-            network: wanted.network,
-            private_ranges: wanted.private_ranges,
-            limits: wanted.limits,
-            files: wanted.files,
-        };
-        match self.node.create(request).await {
-            Ok(live) => Ok(Held { id, live }),
-            Err(error) => {
+        let unfinished = Unfinished { gateway: Some(self.clone()), id };
+        let request = CreateSandboxRequest { id: id.to_string(), spec: Some(spec) };
+        match self.node.clone().create_sandbox(request).await {
+            Ok(reply) => {
+                unfinished.done();
+                Ok(Created { id, environment: reply.into_inner().environment })
+            }
+            Err(refusal) => {
+                unfinished.done();
                 self.store.live_sandboxes().remove(&self.tenant, id).await?;
-                Err(error.into())
+                Err(Error::Node(refusal))
             }
         }
     }
 
-    /// Ends a sandbox and removes what it wrote.
+    /// Ends a sandbox and removes what it wrote. A sandbox that has ended is no error.
     ///
     /// # Errors
     /// If something can't be removed; a later sweep tries again.
-    pub async fn destroy(&self, held: Held) -> Result<(), Error> {
-        held.live.destroy().await?;
-        self.store.live_sandboxes().remove(&self.tenant, held.id).await?;
+    pub async fn destroy(&self, id: SandboxId) -> Result<(), Error> {
+        let request = DestroySandboxRequest { sandbox: id.to_string() };
+        self.node.clone().destroy_sandbox(request).await?;
+        self.store.live_sandboxes().remove(&self.tenant, id).await?;
         Ok(())
     }
 
@@ -125,9 +118,47 @@ impl Gateway {
     ///
     /// # Errors
     /// If the files can't be moved.
-    pub async fn seal(&self, held: Held, layer: LayerId, rule: SealRule) -> Result<Layer, Error> {
-        let sealed = held.live.seal(layer, rule).await?;
-        self.store.live_sandboxes().remove(&self.tenant, held.id).await?;
+    pub async fn seal(
+        &self,
+        id: SandboxId,
+        layer: LayerId,
+        rule: SealRule,
+    ) -> Result<LayerContent, Error> {
+        let (sandbox, layer) = (id.to_string(), layer.to_string());
+        let request = SealSandboxRequest { sandbox, layer, rule: rule.into() };
+        let sealed = self.node.clone().seal_sandbox(request).await?.into_inner();
+        self.store.live_sandboxes().remove(&self.tenant, id).await?;
         Ok(sealed)
+    }
+}
+
+fn layers(spec: &SandboxSpec) -> Result<Vec<LayerId>, Error> {
+    let parse = |text: &String| {
+        let parsed = sandgate_wire::required_field("spec.layers", text);
+        parsed.map_err(|error| Error::Node(Status::from(error)))
+    };
+    spec.layers.iter().map(parse).collect()
+}
+
+/// A sandbox that is being made. If nobody waits for it any more, it is removed.
+struct Unfinished {
+    gateway: Option<Gateway>,
+    id: SandboxId,
+}
+
+impl Unfinished {
+    fn done(mut self) {
+        self.gateway = None;
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        let (Some(gateway), id) = (self.gateway.take(), self.id) else { return };
+        tokio::spawn(async move {
+            if let Err(error) = gateway.destroy(id).await {
+                tracing::warn!(sandbox.id = %id, %error, "a sandbox that nobody waited for is left to the sweep");
+            }
+        });
     }
 }

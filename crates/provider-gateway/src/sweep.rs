@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use sandgate_wire::node::v1::DestroySandboxRequest;
+
 use crate::{Error, Gateway, is_alive};
 
 /// What a sweep removed.
@@ -23,7 +25,8 @@ impl Gateway {
             if !seen.insert(row.id) || is_alive(&row.holder)? {
                 continue;
             }
-            self.node.remove_remains(row.id).await?;
+            let request = DestroySandboxRequest { sandbox: row.id.to_string() };
+            self.node.clone().destroy_sandbox(request).await?;
             self.store.live_sandboxes().remove(&row.tenant, row.id).await?;
             swept.sandboxes += 1;
             tracing::info!(sandbox.id = %row.id, "swept a sandbox whose process is gone");

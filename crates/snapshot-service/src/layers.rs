@@ -80,15 +80,14 @@ impl SnapshotService {
         Ok(found.filter(|layer| matches!(layer.state, LayerState::Ready(_))).map(|layer| layer.id))
     }
 
-    /// Holds builds for longer, until the future is dropped.
-    pub async fn keep_building(&self, layer: LayerId, fence: u64) {
+    /// Holds a build for longer.
+    ///
+    /// # Errors
+    /// If another process took the build over meanwhile, or the database refuses.
+    pub async fn renew_build(&self, layer: LayerId, fence: u64) -> Result<(), Error> {
         let layers = self.store.layers(&self.tenant);
-        loop {
-            tokio::time::sleep(LEASE / 3).await;
-            if let Err(error) = layers.renew_build(layer, fence, self.clock.now(), LEASE).await {
-                tracing::warn!(layer.id = %layer, %error, "the lease of a build was not renewed");
-            }
-        }
+        layers.renew_build(layer, fence, self.clock.now(), LEASE).await?;
+        Ok(())
     }
 
     /// The layer is complete.

@@ -3,9 +3,9 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
-use sandgate_domain::{ErrorCode, GateResult, Timestamp};
+use sandgate_domain::{ErrorCode, GateResult, Resources, Timestamp};
 
-use crate::{runs, snapshots};
+use crate::{node, runs, snapshots};
 
 /// A field of a message that does not hold what it should.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -52,6 +52,30 @@ where
     T::Err: Display,
 {
     text.map(|text| required_field(field, text)).transpose()
+}
+
+impl From<Resources> for node::v1::Resources {
+    fn from(resources: Resources) -> Self {
+        Self {
+            cpu_millis: resources.cpu_millis,
+            memory_bytes: resources.memory_bytes,
+            disk_bytes: resources.disk_bytes,
+            disk_inodes: resources.disk_inodes,
+            pids: resources.pids,
+        }
+    }
+}
+
+impl From<node::v1::Resources> for Resources {
+    fn from(message: node::v1::Resources) -> Self {
+        Self {
+            cpu_millis: message.cpu_millis,
+            memory_bytes: message.memory_bytes,
+            disk_bytes: message.disk_bytes,
+            disk_inodes: message.disk_inodes,
+            pids: message.pids,
+        }
+    }
 }
 
 impl runs::v1::Run {

@@ -9,7 +9,7 @@ mod status;
 
 pub use connection::{AlreadyBound, Connection, InProcess};
 pub use convert::{FieldError, optional_field, required_field};
-pub use status::{CODE_KEY, error_code, status};
+pub use status::{CODE_KEY, error_code, status, status_with_causes};
 
 /// The largest message that a server of `PullRequests` must take: a webhook body of 25 MiB and what is around it. The
 /// generated servers refuse more than 4 MiB unless told so with `max_decoding_message_size`.
@@ -46,6 +46,8 @@ macro_rules! generated {
 }
 
 generated!(
+    /// One machine: sandboxes, layers, sources.
+    node => "sandgate.node.v1",
     /// Repositories, pull requests, deliveries, and the files of known repositories.
     pulls => "sandgate.pulls.v1",
     /// Runs as people and front doors see them.

@@ -29,6 +29,18 @@ pub fn status(code: ErrorCode, message: impl Into<String>) -> Status {
     status
 }
 
+/// The status for an error with all of its causes, for a caller on our own side who is to write them down.
+pub fn status_with_causes(code: ErrorCode, error: &dyn std::error::Error) -> Status {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    status(code, text)
+}
+
 /// The code of a status: the one in its metadata, else the nearest to what gRPC says.
 pub fn error_code(status: &Status) -> ErrorCode {
     let named = status.metadata().get(CODE_KEY).and_then(|value| value.to_str().ok());
@@ -62,6 +74,15 @@ mod tests {
             assert_eq!(error_code(&full), code);
             assert_eq!(error_code(&Status::new(sent, "why")), code);
         }
+    }
+
+    #[test]
+    fn causes_are_told_in_order() {
+        let inner = std::io::Error::other("the disk is full");
+        let error = crate::FieldError { field: "id", problem: "is empty".to_owned() };
+        assert_eq!(status_with_causes(ErrorCode::Internal, &inner).message(), "the disk is full");
+        let told = status_with_causes(error.code(), &error);
+        assert_eq!(told.message(), "field `id`: is empty");
     }
 
     #[test]

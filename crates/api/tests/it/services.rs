@@ -3,13 +3,17 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use sandgate_domain::ErrorCode;
+use sandgate_wire::node::v1::LayerContent;
 use sandgate_wire::pulls::v1::pull_requests_server::PullRequests;
 use sandgate_wire::pulls::v1::repositories_server::Repositories;
 use sandgate_wire::pulls::v1::*;
 use sandgate_wire::runs::v1::runs_server::Runs;
 use sandgate_wire::runs::v1::*;
 use sandgate_wire::sandboxes::v1::sandboxes_server::Sandboxes;
-use sandgate_wire::sandboxes::v1::{ListReply, ListRequest, SandboxRow};
+use sandgate_wire::sandboxes::v1::{
+    CreateReply, CreateRequest, DestroyReply, DestroyRequest, ListReply, ListRequest, SandboxRow,
+    SealRequest,
+};
 use sandgate_wire::snapshots::v1::snapshots_server::Snapshots;
 use sandgate_wire::snapshots::v1::*;
 use sandgate_wire::status;
@@ -412,6 +416,10 @@ impl Snapshots for Memory {
         snapshot.state = "deleted".to_owned();
         Ok(Response::new(snapshot.clone()))
     }
+
+    async fn record(&self, _: Request<RecordRequest>) -> Answer<Snapshot> {
+        Err(not_of_front_doors())
+    }
 }
 
 #[tonic::async_trait]
@@ -423,4 +431,21 @@ impl Sandboxes for Memory {
             page(&held.sandboxes, wanted.page_size, wanted.page_token.as_deref())?;
         Ok(Response::new(ListReply { sandboxes, next_page_token }))
     }
+
+    async fn create(&self, _: Request<CreateRequest>) -> Answer<CreateReply> {
+        Err(not_of_front_doors())
+    }
+
+    async fn seal(&self, _: Request<SealRequest>) -> Answer<LayerContent> {
+        Err(not_of_front_doors())
+    }
+
+    async fn destroy(&self, _: Request<DestroyRequest>) -> Answer<DestroyReply> {
+        Err(not_of_front_doors())
+    }
+}
+
+/// What only gate runners call; a page or route that did would show it.
+fn not_of_front_doors() -> Status {
+    status(ErrorCode::PermissionDenied, "this is for gate runners")
 }

@@ -10,9 +10,10 @@ use clap::Args;
 use sandgate_domain::{
     ErrorCode, NetworkAccess, RunId, Snapshot, SnapshotId, SnapshotKind, StepState,
 };
-use sandgate_node::RunFiles;
-use sandgate_provider_gateway::{Held, SandboxWanted};
+use sandgate_node::Live;
+use sandgate_provider_gateway::Purpose;
 use sandgate_sandbox::{Command, ExitStatus, Output, Stdin};
+use sandgate_wire::node::v1::SandboxSpec;
 
 use crate::commands::logs::find_step;
 use crate::commands::run::find_run;
@@ -44,8 +45,7 @@ pub async fn run(context: &Context, command: Debug) -> Result<Exit, Failure> {
     let records = Records::open(context).await?;
     let snapshot = find_snapshot(context, &records, &command).await?;
     let machine = Machine::open(context, &records).await?;
-    let node = machine.gateway.node();
-    let found = &node.base().fingerprint;
+    let found = &machine.node.base().fingerprint;
     if *found != snapshot.base_fingerprint {
         let message = format!(
             "{} was made on another base: this machine's tools have changed since ({} then, {found} now)",
@@ -55,24 +55,21 @@ pub async fn run(context: &Context, command: Debug) -> Result<Exit, Failure> {
             .help("run the gates again to get a snapshot on the tools of today"));
     }
     let entry = &snapshot.entry;
-    let held = machine
-        .gateway
-        .create(SandboxWanted {
-            run: Some(snapshot.run),
-            step: None,
-            layers: snapshot.layers.clone(),
-            network: entry.network == NetworkAccess::Full,
-            private_ranges: false,
-            limits: entry.resources,
-            files: RunFiles {
-                scripts: entry.commands.clone(),
-                directory: entry.directory.clone(),
-                changed_paths: None,
-            },
-        })
-        .await?;
-    let status = enter(context, &snapshot, &held, command.command).await;
-    machine.gateway.destroy(held).await?;
+    let spec = SandboxSpec {
+        layers: snapshot.layers.iter().map(ToString::to_string).collect(),
+        network: entry.network == NetworkAccess::Full,
+        private_ranges: false,
+        limits: Some(entry.resources.into()),
+        scripts: entry.commands.clone(),
+        directory: entry.directory.clone(),
+        changed_paths: None,
+    };
+    let purpose = Purpose { run: Some(snapshot.run), step: None };
+    let created = machine.gateway.create(purpose, spec).await?;
+    let live = machine.node.live(created.id).await?;
+    let status = enter(context, &snapshot, &live, command.command).await;
+    drop(live);
+    machine.gateway.destroy(created.id).await?;
     exit_of(status?)
 }
 
@@ -112,14 +109,14 @@ async fn find_snapshot(
 async fn enter(
     context: &Context,
     snapshot: &Snapshot,
-    held: &Held,
+    live: &Live,
     argv: Vec<OsString>,
 ) -> Result<ExitStatus, Failure> {
     let is_interactive =
         argv.is_empty() && std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     let mut command = Command::new(if argv.is_empty() { shell(is_interactive) } else { argv });
     command.cwd = PathBuf::from(&snapshot.entry.directory);
-    command.env = variables(context, snapshot, held);
+    command.env = variables(context, snapshot, live);
     if !is_interactive {
         command.stdin =
             Stdin::Inherit(rustix::io::dup(std::io::stdin()).map_err(std::io::Error::from)?);
@@ -127,11 +124,11 @@ async fn enter(
             stdout: rustix::io::dup(std::io::stdout()).map_err(std::io::Error::from)?,
             stderr: rustix::io::dup(std::io::stderr()).map_err(std::io::Error::from)?,
         };
-        let mut process = held.live.start(command).await?;
+        let mut process = live.start(command).await?;
         return Ok(process.wait().await);
     }
     greet(snapshot);
-    terminal::attach(held, command).await
+    terminal::attach(live, command).await
 }
 
 fn greet(snapshot: &Snapshot) {
@@ -160,8 +157,8 @@ fn shell(is_interactive: bool) -> Vec<OsString> {
 }
 
 /// The variables of the gate, and the few that belong to this terminal.
-fn variables(context: &Context, snapshot: &Snapshot, held: &Held) -> Vec<(OsString, OsString)> {
-    let mut variables = held.live.environment().clone();
+fn variables(context: &Context, snapshot: &Snapshot, live: &Live) -> Vec<(OsString, OsString)> {
+    let mut variables = live.environment().clone();
     variables.extend(snapshot.entry.environment.clone());
     for name in ["TERM", "COLORTERM"] {
         if let Some(value) = context.environment.text(name) {

@@ -10,9 +10,9 @@ use clap::Args;
 use sandgate_chassis::{Hold, Shutdown};
 use sandgate_domain::{ErrorCode, GateResult, Run as RunRow, RunId, TrustTier, UnsupportedKey};
 use sandgate_engine::plan::{Plan, PlanInput, plan};
-use sandgate_gate_runner::Checkout;
+use sandgate_gate_runner::Origin;
 use sandgate_integration_agent::NewRun;
-use sandgate_node::{BranchName, GitProgram, Node, Repository, Tree};
+use sandgate_node::{BranchName, Checkout, GitProgram, Node, Repository, Tree};
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
@@ -86,7 +86,7 @@ pub async fn run(context: &Context, command: Run) -> Result<Exit, Failure> {
     }
     if !context.global.quiet && matches!(context.global.progress.decide(), Form::Tty | Form::Plain)
     {
-        eprintln!("{}", sandboxes(machine.gateway.node()));
+        eprintln!("{}", sandboxes(&machine.node));
     }
     let new = NewRun {
         repository: subject.key.clone(),
@@ -157,7 +157,7 @@ fn gate_names(names: &[String]) -> Result<Vec<sandgate_engine::GateName>, Failur
 
 /// Refuses to go on where sandboxes can't be isolated.
 pub fn require_isolation(machine: &Machine) -> Result<(), Failure> {
-    let report = machine.gateway.node().report();
+    let report = machine.node.report();
     if report.usable() {
         return Ok(());
     }
@@ -217,13 +217,16 @@ impl Work<'_> {
         shutdown: &Shutdown,
     ) -> Result<RunId, Failure> {
         let agent = &self.machine.agent;
-        let runner = self.machine.runner(self.context, self.records)?;
+        let runner = self.machine.runner(self.context);
         let run = agent.create_run(new).await?;
         let (_, steps) = agent.run(run).await?;
         let names = steps.into_iter().map(|step| step.name).collect();
         let following = tokio::spawn(progress::follow(self.style(), names, agent.watch(run)));
+        let name = run.to_string();
+        self.machine.node.hold(&name, checkout);
+        let origin = Origin::Held(name);
         let preparing = tokio::select! {
-            prepared = runner.prepare(run, checkout, plan, TrustTier::Member) => Some(prepared),
+            prepared = runner.prepare(run, origin, plan, TrustTier::Member) => Some(prepared),
             () = shutdown.soft.cancelled() => None,
         };
         match preparing {
@@ -244,7 +247,7 @@ impl Work<'_> {
             let (runner, stop) = (runner.clone(), stop.clone());
             tokio::spawn(async move { runner.serve(slots, Some(run), stop).await })
         };
-        agent.begin(run, &self.machine.gateway.node().report().summary()).await?;
+        agent.begin(run, &self.machine.node.report().summary()).await?;
         let verdict = agent.verdict(run);
         tokio::pin!(verdict);
         tokio::select! {
@@ -270,7 +273,7 @@ impl Work<'_> {
 
     /// Removes what nobody needs any more. A fault here is said, and does not change the verdict.
     async fn tidy(&self) {
-        let node = self.machine.gateway.node();
+        let node = &self.machine.node;
         if let Err(error) = super::snapshot::collect(&self.records.snapshots, node).await {
             eprintln!("warning: old snapshots could not be removed: {}", error.message);
         }

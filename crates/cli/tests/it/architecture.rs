@@ -14,7 +14,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("egress", &["domain"]),
     ("chassis", &["domain"]),
     ("store", &["domain"]),
-    ("node", &["domain", "egress", "sandbox"]),
+    ("node", &["domain", "egress", "sandbox", "wire"]),
     ("integration-agent", &["bus", "domain", "engine", "store", "wire"]),
     ("api", &["domain", "wire"]),
     ("bus", &["domain", "store"]),
@@ -22,19 +22,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("pr-automation", &["bus", "domain", "forge", "store", "wire"]),
     ("wire", &["domain"]),
     ("snapshot-service", &["domain", "store", "wire"]),
-    ("provider-gateway", &["domain", "node", "store", "wire"]),
-    (
-        "gate-runner",
-        &[
-            "domain",
-            "engine",
-            "integration-agent",
-            "node",
-            "provider-gateway",
-            "sandbox",
-            "snapshot-service",
-        ],
-    ),
+    ("provider-gateway", &["domain", "store", "wire"]),
+    ("gate-runner", &["domain", "engine", "integration-agent", "wire"]),
     (
         "cli",
         &[

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
-use sandgate_provider_gateway::Held;
+use sandgate_node::Live;
 use sandgate_sandbox::{Command, ExitStatus, Output, Terminal};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::signal::unix::{SignalKind, signal};
@@ -21,10 +21,10 @@ impl Drop for Restore {
 }
 
 /// Runs a command on a terminal of the sandbox, until it ends.
-pub async fn attach(held: &Held, mut command: Command) -> Result<ExitStatus, Failure> {
+pub async fn attach(live: &Live, mut command: Command) -> Result<ExitStatus, Failure> {
     let (rows, cols) = size();
     command.output = Output::Pty { rows, cols };
-    let mut process = held.live.start(command).await?;
+    let mut process = live.start(command).await?;
     let Some(terminal) = process.take_terminal() else {
         return Err(std::io::Error::other("the sandbox gave no terminal").into());
     };
