@@ -39,7 +39,7 @@ pub struct Server {
     /// What opens it.
     pub token: Secret,
     tasks: Tasks,
-    _services: InProcess,
+    _services: [InProcess; 2],
     _announced: RunningServer,
     _hold: Hold,
 }
@@ -83,6 +83,7 @@ impl Server {
         let grpc = serve_grpc(grpc, routes, token.clone(), limits, stop);
         tasks.spawn(Stage::Inbound, "grpc", grpc);
         let announced = RunningServer::announce(&state_folder(context, &folder), &record)?;
+        let services = [services, wiring.machine.services];
         Ok(Self { record, token, tasks, _services: services, _announced: announced, _hold: hold })
     }
 

@@ -84,7 +84,7 @@ impl Scripts<'_> {
                 agent.started(assignment, at).await?;
             }
             let following = Following { held, assignment, readers: &mut readers, deadline };
-            outcome = following.to_end(events, first).await?;
+            outcome = following.until_end(events, first).await?;
             if outcome != Outcome::Exited(0) {
                 break;
             }
@@ -103,7 +103,7 @@ struct Following<'a> {
 }
 
 impl Following<'_> {
-    async fn to_end(
+    async fn until_end(
         self,
         mut events: Streaming<node::ExecEvent>,
         first: node::exec_event::Event,
