@@ -2,7 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[ctor::ctor]
+fn become_init() {
+    sandgate_sandbox::enter_if_init();
+}
+
 mod base;
+mod contract;
 mod layers;
 mod ordinary_user;
 mod repository;
