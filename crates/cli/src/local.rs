@@ -6,13 +6,18 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use sandgate_chassis::load_or_create_step_key;
 use sandgate_gate_runner::{Runner, RunnerParts};
-use sandgate_integration_agent::{Agent, AgentParts, Logs};
+use sandgate_integration_agent::{Agent, AgentParts, AgentService, Logs};
 use sandgate_node::{GitProgram, HostEnvironment, Node, NodeConfig};
 use sandgate_provider_gateway::Gateway;
 use sandgate_snapshot_service::SnapshotService;
 use sandgate_store::Store;
+use sandgate_wire::InProcess;
+use sandgate_wire::agent::v1::agent_client::AgentClient;
+use sandgate_wire::token::TokenKey;
 use tokio::sync::Notify;
+use tonic::service::Routes;
 
 use crate::context::Context;
 use crate::failure::Failure;
@@ -37,6 +42,8 @@ pub struct Machine {
     pub agent: Agent,
     /// Sandboxes.
     pub gateway: Gateway,
+    /// What signs the tokens of steps.
+    pub step_key: TokenKey,
     /// The name of this process in leases.
     pub owner: String,
 }
@@ -80,13 +87,25 @@ impl Machine {
         });
         records.snapshots.release_builds(is_gone).await?;
         agent.recover(&gateway.node().report().summary(), is_gone).await?;
-        Ok(Self { agent, gateway, owner: owner()? })
+        let step_key = load_or_create_step_key(&records.folder)?;
+        let step_key = TokenKey::new(step_key.reveal().as_bytes());
+        Ok(Self { agent, gateway, step_key, owner: owner()? })
     }
 
-    /// A runner of this process.
-    pub fn runner(&self, context: &Context, records: &Records) -> Result<Runner, Failure> {
+    /// What a runner asks of this process.
+    pub fn routes(&self) -> Routes {
+        Routes::new(AgentService::new(self.agent.clone(), self.step_key.clone()).server())
+    }
+
+    /// A runner of this process, which asks the services behind `services`.
+    pub fn runner(
+        &self,
+        context: &Context,
+        records: &Records,
+        services: &InProcess,
+    ) -> Result<Runner, Failure> {
         Ok(Runner::new(RunnerParts {
-            agent: self.agent.clone(),
+            agent: AgentClient::new(services.connection()),
             gateway: self.gateway.clone(),
             snapshots: records.snapshots.clone(),
             clock: Arc::clone(&context.clock),

@@ -68,9 +68,9 @@ impl Server {
             pid: std::process::id(),
             started: context.clock.now(),
         };
-        let mut wiring = Wiring::open(context, config, &folder, &record).await?;
-        let routes = wiring.routes();
         let services = InProcess::new();
+        let mut wiring = Wiring::open(context, config, &folder, &record, &services).await?;
+        let routes = wiring.routes();
         wiring.connect(context, config, &services, &record, routes).await?;
         let router = wiring.router(context, config, &services, &token, http.address())?;
         let mut tasks = Tasks::new(shutdown);
@@ -125,6 +125,7 @@ impl Wiring {
         config: &Config,
         folder: &Path,
         record: &ServerRecord,
+        services: &InProcess,
     ) -> Result<Self, Failure> {
         tracing::info!(
             folder = %folder.display(),
@@ -140,7 +141,7 @@ impl Wiring {
         records.relay = relay.wake();
         let machine = Machine::open(context, &records).await?;
         require_isolation(&machine)?;
-        let runner = machine.runner(context, &records)?;
+        let runner = machine.runner(context, &records, services)?;
         Ok(Self {
             records,
             machine,
@@ -157,7 +158,8 @@ impl Wiring {
 
     /// The services that need no other one.
     fn routes(&self) -> Routes {
-        Routes::default()
+        self.machine
+            .routes()
             .add_service(SnapshotsServer::new(self.records.snapshots.clone()))
             .add_service(SandboxesServer::new(self.machine.gateway.clone()))
     }
@@ -246,8 +248,7 @@ impl Wiring {
         let stop = tasks.shutdown(Stage::Workers).soft;
         let (runner, stop_runner) = (self.runner.clone(), stop.clone());
         tasks.spawn(Stage::Workers, "gate-runner", async move {
-            runner.serve(slots, None, stop_runner).await;
-            Ok::<(), std::convert::Infallible>(())
+            runner.serve(slots, None, stop_runner).await
         });
         if let Some(consumer) = self.consumer.take() {
             let stop = stop.clone();

@@ -1,13 +1,24 @@
 //! What keeps a step from being run: always our fault, never that of the code under test.
 
 use sandgate_domain::ErrorCode;
+use sandgate_wire::error_code;
+use tonic::Status;
 
 /// A failure of a gate runner.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The agent refused.
+    #[error("{}", .0.message())]
+    Agent(#[from] Status),
+    /// The agent sent what can't be read.
     #[error(transparent)]
-    Agent(#[from] sandgate_integration_agent::Error),
+    Message(#[from] sandgate_wire::FieldError),
+    /// A report can't be written as JSON.
+    #[error("the report of a step can't be written")]
+    Report(#[from] serde_json::Error),
+    /// A run can't go on here: the agent refuses for too long.
+    #[error("the run can't go on")]
+    Stuck(#[source] Box<Error>),
     /// The gateway refused.
     #[error(transparent)]
     Gateway(#[from] sandgate_provider_gateway::Error),
@@ -29,11 +40,13 @@ impl Error {
     /// What kind of failure it is.
     pub fn code(&self) -> ErrorCode {
         match self {
-            Self::Agent(error) => error.code(),
+            Self::Agent(status) => error_code(status),
+            Self::Message(error) => error.code(),
+            Self::Stuck(error) => error.code(),
             Self::Gateway(error) => error.code(),
             Self::Snapshots(error) => error.code(),
             Self::Node(error) => error.code(),
-            Self::NotPrepared => ErrorCode::Internal,
+            Self::NotPrepared | Self::Report(_) => ErrorCode::Internal,
             Self::SetupGone => ErrorCode::Unavailable,
         }
     }
@@ -49,4 +62,15 @@ impl Error {
         }
         text
     }
+}
+
+/// Whether the same call may go well a little later.
+pub(crate) fn may_pass(status: &Status) -> bool {
+    matches!(
+        error_code(status),
+        ErrorCode::Unavailable
+            | ErrorCode::DeadlineExceeded
+            | ErrorCode::ResourceExhausted
+            | ErrorCode::Internal
+    )
 }

@@ -5,23 +5,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sandgate_domain::{
-    Entry, LayerId, LayerKind, NetworkAccess, Resources, SnapshotId, SnapshotKind, Timestamp,
-    TrustTier,
+    Entry, LayerId, LayerKind, NetworkAccess, Resources, SnapshotId, SnapshotKind, SnapshotState,
+    Timestamp, TrustTier,
 };
-use sandgate_engine::GateName;
 use sandgate_engine::config::Network;
 use sandgate_engine::plan::{PlannedGate, PlannedSetup};
 use sandgate_engine::run::Outcome;
-use sandgate_integration_agent::{Assignment, StepReport, Task};
 use sandgate_node::{Layer, RunFiles, SealRule};
 use sandgate_provider_gateway::{Held, SandboxWanted};
 use sandgate_snapshot_service::{LayerTurn, LayerWanted, SnapshotDraft};
 
+use crate::assignment::{Assignment, StepReport, Task};
 use crate::error::Error;
 use crate::findings::Findings;
 use crate::prepare::{self, Prepared};
-use crate::runner::Runner;
-use crate::scripts::{Ran, Scripts};
+use crate::runner::{Runner, unless_cancelled};
+use crate::scripts::{Ran, Scripts, stopped};
 
 /// Where the checkout is inside a sandbox.
 const WORKSPACE: &str = "/workspace";
@@ -48,17 +47,23 @@ struct SetupEnded {
 impl Runner {
     /// Executes a claimed step.
     pub(crate) async fn execute(&self, assignment: &Assignment) -> Result<StepReport, Error> {
-        let prepared = self.prepared(assignment).await?;
+        if let Task::Close = &assignment.task {
+            return self.execute_close(assignment).await;
+        }
+        let Some(prepared) = self.prepared(assignment).await? else {
+            return Ok(self.report(stopped()));
+        };
         match &assignment.task {
             Task::Setup(setup) => self.execute_setup(assignment, &prepared, setup).await,
             Task::Gate(gate) => self.execute_gate(assignment, &prepared, gate).await,
+            Task::Close => Err(Error::NotPrepared),
         }
     }
 
     async fn execute_setup(
         &self,
         assignment: &Assignment,
-        prepared: &Prepared,
+        prepared: &Arc<Prepared>,
         setup: &PlannedSetup,
     ) -> Result<StepReport, Error> {
         let node = self.parts.gateway.node();
@@ -67,14 +72,13 @@ impl Runner {
         let turn = tokio::select! {
             turn = prepare::turn(node, snapshots, &own.wanted) => turn?,
             () = assignment.cancelled.cancelled() => {
-                let reason = "stopped".to_owned();
-                return Ok(self.report(assignment, Outcome::Cancelled { reason }));
+                return Ok(self.report(stopped()));
             }
         };
         let (layer, fence) = match turn {
             LayerTurn::Ready(_) => {
                 let note = Some("its layer was there already".to_owned());
-                return Ok(StepReport { note, ..self.report(assignment, Outcome::Exited(0)) });
+                return Ok(StepReport { note, ..self.report(Outcome::Exited(0)) });
             }
             LayerTurn::Build { layer, fence } => (layer, fence),
         };
@@ -86,12 +90,12 @@ impl Runner {
             Ok((ran, Some(sealed))) => {
                 prepare::finish(node, snapshots, &sealed, fence).await?;
                 let started_at = ran.started_at;
-                Ok(StepReport { started_at, ..self.report(assignment, ran.outcome) })
+                Ok(StepReport { started_at, ..self.report(ran.outcome) })
             }
             Ok((ran, None)) => {
                 snapshots.abandon_layer(layer, fence).await?;
                 let (started_at, note) = (ran.started_at, ran.note);
-                Ok(StepReport { started_at, note, ..self.report(assignment, ran.outcome) })
+                Ok(StepReport { started_at, note, ..self.report(ran.outcome) })
             }
             Err(error) => {
                 snapshots.abandon_layer(layer, fence).await?;
@@ -103,12 +107,21 @@ impl Runner {
     async fn build_setup(
         &self,
         assignment: &Assignment,
-        prepared: &Prepared,
+        prepared: &Arc<Prepared>,
         setup: &PlannedSetup,
         layer: LayerId,
     ) -> Result<(SetupEnded, Option<Layer>), Error> {
-        let own = prepared.setup.as_ref().ok_or(Error::NotPrepared)?;
-        let inputs = own.inputs_layer(self.parts.gateway.node(), &self.parts.snapshots).await?;
+        let building = {
+            let (prepared, parts) = (Arc::clone(prepared), self.parts.clone());
+            async move {
+                let own = prepared.setup.as_ref().ok_or(Error::NotPrepared)?;
+                own.inputs_layer(parts.gateway.node(), &parts.snapshots).await
+            }
+        };
+        let Some(inputs) = unless_cancelled(assignment, building).await? else {
+            let ended = SetupEnded { outcome: stopped(), started_at: None, note: None };
+            return Ok((ended, None));
+        };
         let work = Work {
             scripts: &setup.run,
             directory: WORKSPACE.to_owned(),
@@ -138,9 +151,9 @@ impl Runner {
         prepared: &Prepared,
         gate: &PlannedGate,
     ) -> Result<StepReport, Error> {
-        let mut layers = self.environment(prepared).await?;
-        layers.push(prepared.source);
-        layers.extend(&assignment.from_layers);
+        let mut stood_on = self.environment(prepared).await?;
+        stood_on.push(prepared.source);
+        let layers = [stood_on.clone(), assignment.from_layers.clone()].concat();
         let directory = match &gate.dir {
             Some(dir) => format!("{WORKSPACE}/{dir}"),
             None => WORKSPACE.to_owned(),
@@ -194,7 +207,8 @@ impl Runner {
             note,
             layer: layer.map(|layer| layer.id).filter(|_| passed),
             snapshot,
-            ..self.report(assignment, ran.outcome)
+            stood_on,
+            ..self.report(ran.outcome)
         })
     }
 
@@ -234,7 +248,7 @@ impl Runner {
             timeout: work.timeout,
         };
         let clock = &*self.parts.clock;
-        let ran = scripts.run(&held.live, &self.parts.agent, assignment, clock).await;
+        let ran = scripts.run(&held.live, assignment, clock).await;
         match ran {
             Ok(ran) => Ok((held, ran)),
             Err(error) => {
@@ -304,18 +318,25 @@ impl Runner {
         Ok(self.parts.snapshots.record(draft).await?)
     }
 
-    /// The snapshot of what passed: environment, commit, and the files of `approve_from`.
-    pub(crate) async fn approve(&self, assignment: &Assignment) -> Result<(), Error> {
+    /// Keeps the snapshot of what passed: environment, commit, and the files of `approve_from`.
+    async fn execute_close(&self, assignment: &Assignment) -> Result<StepReport, Error> {
         let run = assignment.run.id;
-        let gate = assignment.plan.approve_from.as_ref().map(GateName::as_str);
-        let (kept, is_whole) = self.parts.agent.kept(run, gate).await?;
-        if !is_whole {
-            return Ok(());
-        }
-        let prepared = self.prepared(assignment).await?;
-        let mut layers = self.environment(&prepared).await?;
-        layers.push(prepared.source);
-        layers.extend(kept);
+        // A runner that was lost after it had made the snapshot has not told.
+        let made = self.parts.snapshots.of_run(run).await?;
+        let made = made.iter().find(|snapshot| {
+            let is_deleted = matches!(snapshot.state, SnapshotState::Deleted { .. });
+            snapshot.kind == SnapshotKind::Approved && !is_deleted
+        });
+        let snapshot = match made {
+            Some(snapshot) => snapshot.id,
+            None => self.approve(assignment).await?,
+        };
+        Ok(StepReport { snapshot: Some(snapshot), ..self.report(Outcome::Exited(0)) })
+    }
+
+    async fn approve(&self, assignment: &Assignment) -> Result<SnapshotId, Error> {
+        let run = assignment.run.id;
+        let layers = assignment.from_layers.clone();
         let node = self.parts.gateway.node();
         self.persist(&layers).await?;
         let mut bytes = 0;
@@ -341,23 +362,11 @@ impl Runner {
             },
             keep: None,
         };
-        let snapshot = self.parts.snapshots.record(draft).await?;
-        self.parts.agent.approve(run, snapshot).await?;
-        Ok(())
+        Ok(self.parts.snapshots.record(draft).await?)
     }
 
-    fn report(&self, assignment: &Assignment, outcome: Outcome) -> StepReport {
-        StepReport {
-            step: assignment.step,
-            fence: assignment.fence,
-            outcome,
-            started_at: None,
-            ended_at: self.parts.clock.now(),
-            reports: None,
-            note: None,
-            layer: None,
-            snapshot: None,
-        }
+    fn report(&self, outcome: Outcome) -> StepReport {
+        StepReport::of(outcome, self.parts.clock.now())
     }
 }
 

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use sandgate_domain::{LayerContent, LayerId, LayerKind, TrustTier};
 use sandgate_engine::config::Network;
 use sandgate_engine::plan::Plan;
-use sandgate_integration_agent::RunSource;
 use sandgate_node::{
     BranchName, GitProgram, Inputs, Layer, Node, Repository, SetupFacts, Sha, SourceOptions, Tree,
 };
 use sandgate_snapshot_service::{LayerTurn, LayerWanted, SnapshotService};
 
+use crate::assignment::RunSource;
 use crate::error::Error;
 
 /// The files of a run, read from a repository of this machine.

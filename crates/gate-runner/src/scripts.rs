@@ -4,16 +4,18 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use sandgate_domain::{Clock, Timestamp};
 use sandgate_engine::output;
 use sandgate_engine::run::Outcome;
-use sandgate_integration_agent::{Agent, Assignment, LogSink, Stream};
 use sandgate_node::{Live, RunFiles, Shell};
 use sandgate_sandbox::{Command, ExitStatus, Limit, Process};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio_util::sync::CancellationToken;
 
+use crate::assignment::Assignment;
 use crate::error::Error;
+use crate::log::{LogSink, Stream};
 
 /// How much output is taken in one piece.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -52,14 +54,13 @@ struct Readers {
 }
 
 impl Scripts<'_> {
-    /// Runs them, and tells the agent when the first instruction of the first one has run.
+    /// Runs them, and tells when the first instruction of the first one has run.
     ///
     /// # Errors
     /// If our own machinery fails; what the scripts do is an outcome.
     pub async fn run(
         &self,
         live: &Live,
-        agent: &Agent,
         assignment: &Assignment,
         clock: &dyn Clock,
     ) -> Result<Ran, Error> {
@@ -70,6 +71,10 @@ impl Scripts<'_> {
         let mut outcome = Outcome::Exited(0);
         let mut readers = Readers::default();
         for index in 0..self.count {
+            if cancelled.is_cancelled() {
+                outcome = stopped();
+                break;
+            }
             let script = RunFiles::script_path(index);
             let process = match live.start(self.command(live, &script)).await {
                 Ok(process) => process,
@@ -84,7 +89,7 @@ impl Scripts<'_> {
             if started_at.is_none() {
                 let at = clock.now();
                 started_at = Some(at);
-                agent.started(assignment, at).await?;
+                assignment.lease.started(at);
             }
             outcome = watch(process, live, log, &mut readers, deadline, cancelled).await?;
             if outcome != Outcome::Exited(0) {
@@ -131,7 +136,7 @@ async fn watch(
             () = &mut output, if !output_ended => output_ended = true,
             () = tokio::time::sleep_until(deadline) => break Outcome::TimedOut,
             () = cancelled.cancelled() => {
-                break Outcome::Cancelled { reason: "stopped".to_owned() };
+                break stopped();
             }
         }
     };
@@ -144,6 +149,11 @@ async fn watch(
             .await;
     }
     Ok(outcome)
+}
+
+/// The agent knows why.
+pub(crate) fn stopped() -> Outcome {
+    Outcome::Cancelled { reason: "stopped".to_owned() }
 }
 
 fn judge_end(status: ExitStatus, live: &Live) -> Outcome {
@@ -179,13 +189,15 @@ async fn pump(
     reader: &mut output::Reader,
 ) {
     let Some(mut pipe) = pipe else { return };
-    let mut buffer = vec![0; CHUNK_BYTES];
+    let mut buffer = BytesMut::new();
     loop {
-        match pipe.read(&mut buffer).await {
+        buffer.reserve(CHUNK_BYTES);
+        match pipe.read_buf(&mut buffer).await {
             Ok(0) => return,
-            Ok(count) => {
-                reader.feed(&buffer[..count]);
-                log.write(stream, &buffer[..count]).await;
+            Ok(_) => {
+                let bytes = buffer.split().freeze();
+                reader.feed(&bytes);
+                log.write(stream, bytes).await;
             }
             Err(error) => {
                 log.note(&format!("output could not be read: {error}")).await;

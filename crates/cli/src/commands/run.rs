@@ -13,6 +13,7 @@ use sandgate_engine::plan::{Plan, PlanInput, plan};
 use sandgate_gate_runner::Checkout;
 use sandgate_integration_agent::NewRun;
 use sandgate_node::{BranchName, GitProgram, Node, Repository, Tree};
+use sandgate_wire::InProcess;
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
@@ -217,7 +218,11 @@ impl Work<'_> {
         shutdown: &Shutdown,
     ) -> Result<RunId, Failure> {
         let agent = &self.machine.agent;
-        let runner = self.machine.runner(self.context, self.records)?;
+        let services = InProcess::new();
+        services
+            .bind(self.machine.routes())
+            .map_err(|error| Failure::from_error(ErrorCode::Internal, &error))?;
+        let runner = self.machine.runner(self.context, self.records, &services)?;
         let run = agent.create_run(new).await?;
         let (_, steps) = agent.run(run).await?;
         let names = steps.into_iter().map(|step| step.name).collect();
@@ -240,7 +245,7 @@ impl Work<'_> {
             }
         }
         let stop = CancellationToken::new();
-        let serving = {
+        let mut serving = {
             let (runner, stop) = (runner.clone(), stop.clone());
             tokio::spawn(async move { runner.serve(slots, Some(run), stop).await })
         };
@@ -249,9 +254,13 @@ impl Work<'_> {
         tokio::pin!(verdict);
         tokio::select! {
             result = &mut verdict => drop(result?),
+            served = &mut serving => return Err(not_served(served)),
             () = shutdown.soft.cancelled() => {
                 agent.cancel(run, INTERRUPTED).await?;
-                verdict.await?;
+                tokio::select! {
+                    result = &mut verdict => drop(result?),
+                    served = &mut serving => return Err(not_served(served)),
+                }
             }
         }
         stop.cancel();
@@ -274,6 +283,17 @@ impl Work<'_> {
         if let Err(error) = super::snapshot::collect(&self.records.snapshots, node).await {
             eprintln!("warning: old snapshots could not be removed: {}", error.message);
         }
+    }
+}
+
+/// Why a runner ended before its run had a verdict.
+fn not_served(
+    served: Result<Result<(), sandgate_gate_runner::Error>, tokio::task::JoinError>,
+) -> Failure {
+    match served {
+        Ok(Err(error)) => error.into(),
+        Ok(Ok(())) => Failure::new(ErrorCode::Internal, "the runner ended before the run did"),
+        Err(panic) => Failure::from_error(ErrorCode::Internal, &panic),
     }
 }
 

@@ -25,15 +25,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("provider-gateway", &["domain", "node", "store", "wire"]),
     (
         "gate-runner",
-        &[
-            "domain",
-            "engine",
-            "integration-agent",
-            "node",
-            "provider-gateway",
-            "sandbox",
-            "snapshot-service",
-        ],
+        &["domain", "engine", "node", "provider-gateway", "sandbox", "snapshot-service", "wire"],
     ),
     (
         "cli",
