@@ -6,6 +6,7 @@ mod assignment;
 mod begin;
 mod close;
 mod complete;
+mod handover;
 mod hold;
 mod lose;
 mod output;
@@ -31,6 +32,8 @@ use crate::error::Error;
 use crate::logs::Logs;
 use crate::open_logs::OpenLogs;
 use crate::progress::Progress;
+
+use handover::Waiting;
 
 pub use advance::OUTBOX;
 pub(crate) use assignment::{Assignment, Held, StepReport};
@@ -106,6 +109,7 @@ struct Inner {
     open_logs: OpenLogs,
     /// A step may be claimed.
     work: Notify,
+    waiting: Waiting,
     /// A step is to stop, or is not held any more.
     stops: Notify,
 }
@@ -125,6 +129,7 @@ impl Agent {
             parts,
             watched: Mutex::default(),
             work: Notify::new(),
+            waiting: Waiting::default(),
             stops: Notify::new(),
         };
         Self { inner: Arc::new(inner) }

@@ -37,8 +37,7 @@ impl Inner {
         let run = transaction.runs(&parts.tenant).get(id).await?.ok_or(Error::NoRun(id))?;
         let mut after = Aftermath::default();
         self.advance(&transaction, &run, vec![input], None, &mut after).await?;
-        transaction.commit().await?;
-        self.follow_up(id, &after);
+        self.commit(transaction, id, &after).await?;
         Ok(after.ended)
     }
 
@@ -136,10 +135,8 @@ impl Inner {
         if runs.end(id, result, None, now).await? {
             self.emit(&transaction, "ended", &run, Some(result)).await?;
         }
-        transaction.commit().await?;
         let after = Aftermath { has_stops: true, ended: Some(result), ..Aftermath::default() };
-        self.follow_up(id, &after);
-        Ok(())
+        self.commit(transaction, id, &after).await
     }
 
     /// Writes the end of a step down.
@@ -253,20 +250,24 @@ impl Inner {
         Ok(())
     }
 
-    /// Wakes and tells whoever waits for what was committed.
-    pub(super) fn follow_up(&self, id: RunId, after: &Aftermath) {
-        self.parts.relay.notify_one();
+    /// Tells whoever watches what was committed.
+    pub(super) fn tell_all(&self, id: RunId, after: &Aftermath) {
         for event in &after.told {
             self.tell(id, event.clone());
         }
+        if let Some(result) = after.ended {
+            self.announce(id, result);
+        }
+    }
+
+    /// Wakes whoever waits for what was committed.
+    pub(super) fn wake(&self, after: &Aftermath) {
+        self.parts.relay.notify_one();
         if after.has_stops {
             self.stops.notify_waiters();
         }
         if after.has_work {
             self.work.notify_waiters();
-        }
-        if let Some(result) = after.ended {
-            self.announce(id, result);
         }
     }
 }

@@ -23,8 +23,7 @@ impl Agent {
         if saved.state.phase == Phase::Planned {
             self.inner.advance(&transaction, &row, vec![Input::Begin], None, &mut after).await?;
         }
-        transaction.commit().await?;
-        self.inner.follow_up(run, &after);
+        self.inner.commit(transaction, run, &after).await?;
         Ok(())
     }
 }

@@ -60,17 +60,16 @@ impl Agent {
             self.accept(&transaction, &run, &step, &report, &mut after).await?;
         }
         let assignment = match next {
-            Some(claimer) => self.take_next(&transaction, claimer).await?,
+            Some(claimer) => self.inner.take_along(&transaction, claimer).await,
             None => None,
         };
-        transaction.commit().await?;
-        self.inner.follow_up(held.run, &after);
+        self.inner.commit(transaction, held.run, &after).await?;
         let verdict = after.ended.or(run.state.result());
         let gate_layers = match verdict {
             Some(_) => self.gate_layers(held).await?,
             None => Vec::new(),
         };
-        let next = assignment.map(|assignment| self.handed_out(assignment));
+        let next = assignment.map(|assignment| self.inner.handed_out(assignment));
         Ok(Completed { is_first, verdict, gate_layers, next })
     }
 

@@ -71,8 +71,7 @@ impl Agent {
         if !inputs.is_empty() {
             self.inner.advance(&transaction, &run, inputs, None, &mut after).await?;
         }
-        transaction.commit().await?;
-        self.inner.follow_up(held.run, &after);
+        self.inner.commit(transaction, held.run, &after).await?;
         Ok(())
     }
 

@@ -51,8 +51,7 @@ impl Agent {
             let inputs = vec![input];
             self.inner.advance(&transaction, &run, inputs, Some(&report), &mut after).await?;
         }
-        transaction.commit().await?;
-        self.inner.follow_up(run.id, &after);
+        self.inner.commit(transaction, run.id, &after).await?;
         Ok(true)
     }
 }
