@@ -6,4 +6,4 @@ mod token;
 
 pub use find::{FoundServer, find_server};
 pub use record::{RunningServer, ServerRecord};
-pub use token::{TOKEN_FILE, load_or_create_token, read_token};
+pub use token::{TOKEN_FILE, load_or_create_step_key, load_or_create_token, read_token};

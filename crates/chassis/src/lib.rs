@@ -15,8 +15,8 @@ mod tasks;
 mod telemetry;
 
 pub use access::{
-    FoundServer, RunningServer, ServerRecord, TOKEN_FILE, find_server, load_or_create_token,
-    read_token,
+    FoundServer, RunningServer, ServerRecord, TOKEN_FILE, find_server, load_or_create_step_key,
+    load_or_create_token, read_token,
 };
 pub use clock::{SystemClock, SystemIds};
 pub use config::{CONFIG_FILE, Config, ConfigFlag, ConfigSources, LoadedConfig, ShownSetting};

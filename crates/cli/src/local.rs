@@ -6,18 +6,21 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use sandgate_chassis::load_or_create_step_key;
 use sandgate_domain::ErrorCode;
 use sandgate_gate_runner::{Runner, RunnerParts};
-use sandgate_integration_agent::{Agent, AgentParts, Logs};
+use sandgate_integration_agent::{Agent, AgentParts, AgentService, Logs};
 use sandgate_node::{HostEnvironment, Node, NodeConfig};
 use sandgate_provider_gateway::Gateway;
 use sandgate_snapshot_service::SnapshotService;
 use sandgate_store::Store;
 use sandgate_wire::InProcess;
+use sandgate_wire::agent::v1::agent_client::AgentClient;
 use sandgate_wire::node::v1::node_server::NodeServer;
 use sandgate_wire::sandboxes::v1::sandboxes_server::SandboxesServer;
 use sandgate_wire::snapshots::v1::layers_server::LayersServer;
 use sandgate_wire::snapshots::v1::snapshots_server::SnapshotsServer;
+use sandgate_wire::token::TokenKey;
 use tokio::sync::Notify;
 use tonic::service::Routes;
 
@@ -81,13 +84,6 @@ impl Machine {
             Arc::clone(&context.clock),
             Arc::clone(&context.ids),
         )?;
-        let routes = Routes::default()
-            .add_service(NodeServer::new(node.clone()))
-            .add_service(SandboxesServer::new(gateway.clone()))
-            .add_service(SnapshotsServer::new(records.snapshots.clone()))
-            .add_service(LayersServer::new(records.snapshots.clone()));
-        services.bind(routes).map_err(|error| Failure::from_error(ErrorCode::Internal, &error))?;
-        gateway.sweep().await?;
         let agent = Agent::new(AgentParts {
             store: records.store.clone(),
             tenant: context.tenant.clone(),
@@ -96,6 +92,16 @@ impl Machine {
             ids: Arc::clone(&context.ids),
             relay: Arc::clone(&records.relay),
         });
+        let step_key = load_or_create_step_key(&records.folder)?;
+        let step_key = TokenKey::new(step_key.reveal().as_bytes());
+        let routes = Routes::default()
+            .add_service(NodeServer::new(node.clone()))
+            .add_service(SandboxesServer::new(gateway.clone()))
+            .add_service(SnapshotsServer::new(records.snapshots.clone()))
+            .add_service(LayersServer::new(records.snapshots.clone()))
+            .add_service(AgentService::new(agent.clone(), step_key).server());
+        services.bind(routes).map_err(|error| Failure::from_error(ErrorCode::Internal, &error))?;
+        gateway.sweep().await?;
         records.snapshots.release_builds(is_gone).await?;
         agent.recover(&node.report().summary(), is_gone).await?;
         Ok(Self { agent, gateway, node, services, owner: owner()? })
@@ -104,7 +110,7 @@ impl Machine {
     /// A runner of this process.
     pub fn runner(&self, context: &Context) -> Runner {
         Runner::new(RunnerParts {
-            agent: self.agent.clone(),
+            agent: AgentClient::new(self.services.connection()),
             sandboxes: self.services.connection(),
             node: self.services.connection(),
             snapshots: self.services.connection(),

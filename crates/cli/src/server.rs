@@ -68,9 +68,9 @@ impl Server {
             pid: std::process::id(),
             started: context.clock.now(),
         };
+        let services = InProcess::new();
         let mut wiring = Wiring::open(context, config, &folder, &record).await?;
         let routes = wiring.routes();
-        let services = InProcess::new();
         wiring.connect(context, config, &services, &record, routes).await?;
         let router = wiring.router(context, config, &services, &token, http.address())?;
         let mut tasks = Tasks::new(shutdown);
@@ -247,8 +247,7 @@ impl Wiring {
         let stop = tasks.shutdown(Stage::Workers).soft;
         let (runner, stop_runner) = (self.runner.clone(), stop.clone());
         tasks.spawn(Stage::Workers, "gate-runner", async move {
-            runner.serve(slots, None, stop_runner).await;
-            Ok::<(), std::convert::Infallible>(())
+            runner.serve(slots, None, stop_runner).await
         });
         if let Some(consumer) = self.consumer.take() {
             let stop = stop.clone();

@@ -1,4 +1,4 @@
-//! A step: the claimable unit of a run, one gate or one setup.
+//! A step: the claimable unit of a run, one gate, one setup, or its end.
 //!
 //! Whoever works on a step holds a lease and a *fence*: a number that only grows, one higher with every claim. Everything
 //! that the holder reports carries its fence, so that the report of a holder who was replaced meanwhile changes nothing.
@@ -40,9 +40,11 @@ pub enum StepKind {
     Setup,
     /// Runs the commands of a gate.
     Gate,
+    /// Keeps the files of a run in which everything passed as its approved snapshot, and so ends it.
+    Close,
 }
 
-named_enum!(StepKind, "kind of step", Setup => "setup", Gate => "gate");
+named_enum!(StepKind, "kind of step", Setup => "setup", Gate => "gate", Close => "close");
 
 /// How far a step is.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,22 +1,24 @@
 //! What keeps a step from being run: always our fault, never that of the code under test.
 
 use sandgate_domain::ErrorCode;
+use sandgate_wire::error_code;
+use tonic::Status;
 
 /// A failure of a gate runner.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The agent refused.
-    #[error(transparent)]
-    Agent(#[from] sandgate_integration_agent::Error),
     /// A service refused.
     #[error("{}", .0.message())]
-    Refused(#[from] tonic::Status),
-    /// A service answered what it should not.
+    Refused(#[from] Status),
+    /// A service sent what can't be read.
     #[error(transparent)]
-    Answer(#[from] sandgate_wire::FieldError),
-    /// What is to be kept can't be written as JSON.
-    #[error("cannot write down how a snapshot is entered")]
-    Entry(#[from] serde_json::Error),
+    Message(#[from] sandgate_wire::FieldError),
+    /// A report, or how a snapshot is entered, can't be written as JSON.
+    #[error("the report of a step can't be written")]
+    Report(#[from] serde_json::Error),
+    /// A run can't go on here: the agent refuses for too long.
+    #[error("the run can't go on")]
+    Stuck(#[source] Box<Error>),
     /// The node did not tell how a command ended.
     #[error("the node did not tell how a command ended")]
     NoEnd,
@@ -32,10 +34,10 @@ impl Error {
     /// What kind of failure it is.
     pub fn code(&self) -> ErrorCode {
         match self {
-            Self::Agent(error) => error.code(),
-            Self::Refused(refusal) => sandgate_wire::error_code(refusal),
-            Self::Answer(_) | Self::Entry(_) | Self::NoEnd => ErrorCode::Internal,
-            Self::NotPrepared => ErrorCode::Internal,
+            Self::Refused(status) => error_code(status),
+            Self::Message(error) => error.code(),
+            Self::Stuck(error) => error.code(),
+            Self::NotPrepared | Self::Report(_) | Self::NoEnd => ErrorCode::Internal,
             Self::SetupGone => ErrorCode::Unavailable,
         }
     }
@@ -51,4 +53,15 @@ impl Error {
         }
         text
     }
+}
+
+/// Whether the same call may go well a little later.
+pub(crate) fn may_pass(status: &Status) -> bool {
+    matches!(
+        error_code(status),
+        ErrorCode::Unavailable
+            | ErrorCode::DeadlineExceeded
+            | ErrorCode::ResourceExhausted
+            | ErrorCode::Internal
+    )
 }

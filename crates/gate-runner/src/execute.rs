@@ -1,31 +1,33 @@
 //! One step from claim to result: sandbox, scripts, reports, and what is kept of it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sandgate_domain::{
     Entry, LayerId, LayerKind, NetworkAccess, Resources, SnapshotId, SnapshotKind, Timestamp,
     TrustTier,
 };
-use sandgate_engine::GateName;
 use sandgate_engine::config::Network;
 use sandgate_engine::plan::{PlannedGate, PlannedSetup};
 use sandgate_engine::run::Outcome;
-use sandgate_integration_agent::{Assignment, StepReport, Task};
 use sandgate_wire::node::v1 as node;
 use sandgate_wire::required_field;
-use sandgate_wire::snapshots::v1::RecordRequest;
+use sandgate_wire::snapshots::v1::{ListSnapshotsRequest, RecordRequest};
 
+use crate::assignment::{Assignment, StepReport, Task};
 use crate::error::Error;
 use crate::findings::Findings;
 use crate::held::Held;
 use crate::prepare::Prepared;
-use crate::runner::Runner;
-use crate::scripts::{Ran, Scripts};
+use crate::runner::{Runner, unless_cancelled};
+use crate::scripts::{Ran, Scripts, stopped};
 use crate::services::{Build, LayerWanted, Turn};
 
 /// Where the checkout is inside a sandbox.
 const WORKSPACE: &str = "/workspace";
+/// The state of a snapshot that is no more.
+const DELETED: &str = "deleted";
 
 /// What is run, for a setup and a gate alike.
 struct Work<'a> {
@@ -49,48 +51,60 @@ struct SetupEnded {
 impl Runner {
     /// Executes a claimed step.
     pub(crate) async fn execute(&self, assignment: &Assignment) -> Result<StepReport, Error> {
-        let prepared = self.prepared(assignment).await?;
+        if let Task::Close = &assignment.task {
+            return self.execute_close(assignment).await;
+        }
+        let Some(prepared) = self.prepared(assignment).await? else {
+            return Ok(self.report(stopped()));
+        };
         match &assignment.task {
             Task::Setup(setup) => self.execute_setup(assignment, &prepared, setup).await,
             Task::Gate(gate) => self.execute_gate(assignment, &prepared, gate).await,
+            Task::Close => Err(Error::NotPrepared),
         }
     }
 
     async fn execute_setup(
         &self,
         assignment: &Assignment,
-        prepared: &Prepared,
+        prepared: &Arc<Prepared>,
         setup: &PlannedSetup,
     ) -> Result<StepReport, Error> {
         let own = prepared.setup.as_ref().ok_or(Error::NotPrepared)?;
         let turn = tokio::select! {
             turn = self.services.turn(own) => turn?,
             () = assignment.cancelled.cancelled() => {
-                let reason = "stopped".to_owned();
-                return Ok(self.report(assignment, Outcome::Cancelled { reason }));
+                return Ok(self.report(stopped()));
             }
         };
         let build = match turn {
             Turn::Ready(_) => {
                 let note = Some("its layer was there already".to_owned());
-                return Ok(StepReport { note, ..self.report(assignment, Outcome::Exited(0)) });
+                return Ok(StepReport { note, ..self.report(Outcome::Exited(0)) });
             }
             Turn::Build(build) => build,
         };
         let building = self.build_setup(assignment, prepared, setup, build.layer);
         let ended = self.services.build(build, building).await?;
         let (started_at, note) = (ended.started_at, ended.note);
-        Ok(StepReport { started_at, note, ..self.report(assignment, ended.outcome) })
+        Ok(StepReport { started_at, note, ..self.report(ended.outcome) })
     }
 
     async fn build_setup(
         &self,
         assignment: &Assignment,
-        prepared: &Prepared,
+        prepared: &Arc<Prepared>,
         setup: &PlannedSetup,
         layer: LayerId,
     ) -> Result<(SetupEnded, Option<node::LayerContent>), Error> {
-        let inputs = prepared.inputs_layer(&self.services).await?;
+        let building = {
+            let (prepared, services) = (Arc::clone(prepared), self.services.clone());
+            async move { prepared.inputs_layer(&services).await }
+        };
+        let Some(inputs) = unless_cancelled(assignment, building).await? else {
+            let ended = SetupEnded { outcome: stopped(), started_at: None, note: None };
+            return Ok((ended, None));
+        };
         let work = Work {
             scripts: &setup.run,
             directory: WORKSPACE.to_owned(),
@@ -120,9 +134,9 @@ impl Runner {
         prepared: &Prepared,
         gate: &PlannedGate,
     ) -> Result<StepReport, Error> {
-        let mut layers = self.environment(prepared).await?;
-        layers.push(prepared.source);
-        layers.extend(&assignment.from_layers);
+        let mut stood_on = self.environment(prepared).await?;
+        stood_on.push(prepared.source);
+        let layers = [stood_on.clone(), assignment.from_layers.clone()].concat();
         let directory = match &gate.dir {
             Some(dir) => format!("{WORKSPACE}/{dir}"),
             None => WORKSPACE.to_owned(),
@@ -168,7 +182,8 @@ impl Runner {
             note,
             layer: layer.filter(|_| passed),
             snapshot,
-            ..self.report(assignment, ran.outcome)
+            stood_on,
+            ..self.report(ran.outcome)
         })
     }
 
@@ -205,7 +220,7 @@ impl Runner {
             timeout: work.timeout,
         };
         let clock = &*self.parts.clock;
-        let ran = scripts.run(&held, &self.parts.agent, assignment, clock).await?;
+        let ran = scripts.run(&held, assignment, clock).await?;
         Ok((held, ran))
     }
 
@@ -268,18 +283,24 @@ impl Runner {
         self.record(assignment, Some(gate), SnapshotKind::Debug, &layers, &entry).await
     }
 
-    /// The snapshot of what passed: environment, commit, and the files of `approve_from`.
-    pub(crate) async fn approve(&self, assignment: &Assignment) -> Result<(), Error> {
-        let run = assignment.run.id;
-        let gate = assignment.plan.approve_from.as_ref().map(GateName::as_str);
-        let (kept, is_whole) = self.parts.agent.kept(run, gate).await?;
-        if !is_whole {
-            return Ok(());
-        }
-        let prepared = self.prepared(assignment).await?;
-        let mut layers = self.environment(&prepared).await?;
-        layers.push(prepared.source);
-        layers.extend(kept);
+    /// Keeps the snapshot of what passed: environment, commit, and the files of `approve_from`.
+    async fn execute_close(&self, assignment: &Assignment) -> Result<StepReport, Error> {
+        // A runner that was lost after it had made the snapshot has not told.
+        let run = Some(assignment.run.id.to_string());
+        let request = ListSnapshotsRequest { run, ..ListSnapshotsRequest::default() };
+        let made = self.services.snapshots.clone().list(request).await?.into_inner().snapshots;
+        let made = made.iter().find(|snapshot| {
+            snapshot.kind == SnapshotKind::Approved.as_str() && snapshot.state != DELETED
+        });
+        let snapshot = match made {
+            Some(snapshot) => required_field("id", &snapshot.id)?,
+            None => self.approve(assignment).await?,
+        };
+        Ok(StepReport { snapshot: Some(snapshot), ..self.report(Outcome::Exited(0)) })
+    }
+
+    async fn approve(&self, assignment: &Assignment) -> Result<SnapshotId, Error> {
+        let layers = &assignment.from_layers;
         let facts = self.services.facts().await?;
         let mut environment: BTreeMap<String, String> =
             facts.environment.clone().into_iter().collect();
@@ -292,23 +313,11 @@ impl Runner {
             network: NetworkAccess::None,
         };
         let kind = SnapshotKind::Approved;
-        let snapshot = self.record(assignment, None, kind, &layers, &entry).await?;
-        self.parts.agent.approve(run, snapshot).await?;
-        Ok(())
+        self.record(assignment, None, kind, layers, &entry).await
     }
 
-    fn report(&self, assignment: &Assignment, outcome: Outcome) -> StepReport {
-        StepReport {
-            step: assignment.step,
-            fence: assignment.fence,
-            outcome,
-            started_at: None,
-            ended_at: self.parts.clock.now(),
-            reports: None,
-            note: None,
-            layer: None,
-            snapshot: None,
-        }
+    fn report(&self, outcome: Outcome) -> StepReport {
+        StepReport::of(outcome, self.parts.clock.now())
     }
 }
 

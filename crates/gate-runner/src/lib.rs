@@ -1,10 +1,14 @@
 //! Claims steps, drives sandboxes, and brings results back. Owns nothing durable: what it knows, another runner can find out.
 
+mod assignment;
 mod error;
 mod execute;
 mod findings;
 mod held;
+mod lease;
+mod log;
 mod prepare;
+mod prepared;
 mod runner;
 mod scripts;
 mod services;

@@ -1,23 +1,32 @@
 //! The loop: claim a step, execute it, report how it ended.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use sandgate_domain::{Clock, GateResult, RunId};
+use sandgate_domain::{Clock, RunId};
 use sandgate_engine::run::Outcome;
-use sandgate_integration_agent::{Agent, Assignment, StepReport};
-use sandgate_wire::Connection;
+use sandgate_wire::agent::v1::agent_client::AgentClient;
+use sandgate_wire::agent::v1::{self as wire, ClaimRequest};
 use sandgate_wire::node::v1::RepositorySource;
+use sandgate_wire::token::with_step_token;
+use sandgate_wire::{Connection, MAX_AGENT_BYTES, required_field};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
-use crate::error::Error;
+use crate::assignment::{Assignment, StepReport};
+use crate::error::{Error, may_pass};
+use crate::log::LogStart;
 use crate::prepare::{Origin, Prepared, prepare};
+use crate::prepared::PreparedRuns;
 use crate::services::Services;
 
-/// How long to wait after the database refused.
-const BACKOFF: Duration = Duration::from_secs(1);
+/// How long to wait after the agent refused.
+const BACKOFF: Duration = Duration::from_millis(500);
+/// How long one call waits for a step, in milliseconds.
+const WAIT_MS: u32 = 20_000;
+/// How long the agent may refuse to hand out steps of a run that only this process can go on with.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// How long steps that are under way may go on after a stop.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -25,7 +34,7 @@ const GRACE: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub struct RunnerParts {
     /// Who hands out steps and takes results.
-    pub agent: Agent,
+    pub agent: AgentClient<Connection>,
     /// The way to who makes sandboxes.
     pub sandboxes: Connection,
     /// The way to the machine that they are on.
@@ -43,19 +52,34 @@ pub struct RunnerParts {
 pub struct Runner {
     pub(crate) parts: RunnerParts,
     pub(crate) services: Services,
-    prepared: Arc<Mutex<HashMap<RunId, Arc<Prepared>>>>,
+    prepared: Arc<PreparedRuns>,
+}
+
+/// One of the workers of a runner.
+struct Worker {
+    runner: Runner,
+    only: Option<RunId>,
+    /// No step is claimed any more.
+    stop: CancellationToken,
+    /// Steps under way are handed back.
+    leave: CancellationToken,
 }
 
 impl Runner {
     /// A runner that holds nothing yet.
-    pub fn new(parts: RunnerParts) -> Self {
+    pub fn new(mut parts: RunnerParts) -> Self {
+        parts.agent = parts
+            .agent
+            .max_decoding_message_size(MAX_AGENT_BYTES)
+            .max_encoding_message_size(MAX_AGENT_BYTES);
         let way = |connection: &Connection| connection.clone();
         let services =
             Services::new(way(&parts.snapshots), way(&parts.sandboxes), way(&parts.node));
         Self { parts, services, prepared: Arc::default() }
     }
 
-    /// Turns the files of a run into layers, before its steps can be claimed.
+    /// Turns the files of a run into layers, before its steps can be claimed, and keeps what is known of them until the run
+    /// has ended.
     ///
     /// # Errors
     /// If the files can't be read or written.
@@ -67,160 +91,261 @@ impl Runner {
         tier: sandgate_domain::TrustTier,
     ) -> Result<Arc<Prepared>, Error> {
         let prepared = Arc::new(prepare(&self.services, origin, plan, tier).await?);
-        let mut all = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
-        all.insert(run, Arc::clone(&prepared));
+        self.prepared.pin(run, &prepared);
         Ok(prepared)
     }
 
-    /// Lets go of a run that has ended.
-    fn forget(&self, run: RunId) {
-        self.prepared.lock().unwrap_or_else(PoisonError::into_inner).remove(&run);
-    }
-
-    /// What was prepared of a run; prepared now, if its files can be read by anybody.
-    pub(crate) async fn prepared(&self, assignment: &Assignment) -> Result<Arc<Prepared>, Error> {
+    /// What was prepared of a run; prepared now, if its files can be read by anybody. None: the step is to stop.
+    pub(crate) async fn prepared(
+        &self,
+        assignment: &Assignment,
+    ) -> Result<Option<Arc<Prepared>>, Error> {
         let run = assignment.run.id;
-        let known = self.prepared.lock().unwrap_or_else(PoisonError::into_inner).get(&run).cloned();
-        if let Some(prepared) = known {
-            return Ok(prepared);
+        if let Some(prepared) = self.prepared.get(run) {
+            return Ok(Some(prepared));
         }
-        let source = assignment.source.as_ref().ok_or(Error::NotPrepared)?;
+        let source = assignment.source.clone().ok_or(Error::NotPrepared)?;
         let origin = Origin::Repository(RepositorySource {
             folder: source.folder.display().to_string(),
-            sha: source.sha.clone(),
-            base_sha: source.base.clone(),
-            branch: source.branch.clone(),
+            sha: source.sha,
+            base_sha: source.base,
+            branch: source.branch,
         });
-        self.prepare(run, origin, &assignment.plan, assignment.tier).await
+        let (runner, plan, tier) = (self.clone(), assignment.plan.clone(), assignment.tier);
+        unless_cancelled(assignment, async move {
+            let prepared = Arc::new(prepare(&runner.services, origin, &plan, tier).await?);
+            runner.prepared.keep(run, &prepared);
+            Ok(prepared)
+        })
+        .await
     }
 
     /// Works on up to `slots` steps at a time, of one run or of all, until `stop` is cancelled. Those under way then have a
     /// little time to end; after it they are stopped and handed back, for whoever serves next.
-    pub async fn serve(&self, slots: usize, only: Option<RunId>, stop: CancellationToken) {
-        let tasks = TaskTracker::new();
+    ///
+    /// # Errors
+    /// If the agent refuses for so long that the one run can't go on. Of all runs, better times are waited for.
+    pub async fn serve(
+        &self,
+        slots: usize,
+        only: Option<RunId>,
+        stop: CancellationToken,
+    ) -> Result<(), Error> {
         let leave = CancellationToken::new();
+        let mut workers = JoinSet::new();
         for _ in 0..slots {
-            let runner = self.clone();
             let (stop, leave) = (stop.clone(), leave.clone());
-            tasks.spawn(async move { runner.work(only, &stop, &leave).await });
+            let worker = Worker { runner: self.clone(), only, stop, leave };
+            workers.spawn(worker.work());
         }
-        tasks.close();
         let grace = async {
             stop.cancelled().await;
             tokio::time::sleep(GRACE).await;
         };
         tokio::select! {
-            () = tasks.wait() => {}
-            () = grace => {
-                leave.cancel();
-                tasks.wait().await;
+            ended = all(&mut workers) => return ended,
+            () = grace => leave.cancel(),
+        }
+        all(&mut workers).await
+    }
+}
+
+/// Waits for all workers, or for the first that can't go on: the others are dropped with the set then.
+async fn all(workers: &mut JoinSet<Result<(), Error>>) -> Result<(), Error> {
+    while let Some(ended) = workers.join_next().await {
+        match ended {
+            Ok(worked) => worked?,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+    Ok(())
+}
+
+/// Does something that is of use even if the step is not: when the step is cancelled it goes on, and nobody waits for it.
+pub(crate) async fn unless_cancelled<T: Send + 'static>(
+    assignment: &Assignment,
+    work: impl Future<Output = Result<T, Error>> + Send + 'static,
+) -> Result<Option<T>, Error> {
+    let working = tokio::spawn(work);
+    tokio::select! {
+        () = assignment.cancelled.cancelled() => Ok(None),
+        ended = working => match ended {
+            Ok(done) => done.map(Some),
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        },
+    }
+}
+
+impl Worker {
+    async fn work(self) -> Result<(), Error> {
+        let mut next = None;
+        loop {
+            let message = match next.take() {
+                Some(message) => message,
+                None => match self.claim().await? {
+                    Some(message) => message,
+                    None => return Ok(()),
+                },
+            };
+            match self.perform(message).await {
+                Ok(following) => next = following,
+                Err(error) => {
+                    tracing::error!(error = error.chain(), "a step could not be reported");
+                    if self.only.is_some() {
+                        return Err(Error::Stuck(Box::new(error)));
+                    }
+                }
             }
         }
     }
 
-    async fn work(&self, only: Option<RunId>, stop: &CancellationToken, leave: &CancellationToken) {
+    /// A step; none: it is time to stop.
+    async fn claim(&self) -> Result<Option<wire::Assignment>, Error> {
+        let mut refused_since = None;
         loop {
-            let claimed = tokio::select! {
+            let asked = tokio::select! {
                 biased;
-                () = stop.cancelled() => return,
-                claimed = self.parts.agent.claim(&self.parts.owner, only) => claimed,
+                () = self.stop.cancelled() => return Ok(None),
+                asked = self.ask() => asked,
             };
-            let assignment = match claimed {
-                Ok(assignment) => assignment,
-                Err(error) => {
-                    self.not_claimed(only, error).await;
+            let status = match asked {
+                Ok(Some(message)) => return Ok(Some(message)),
+                Ok(None) => {
+                    refused_since = None;
                     continue;
                 }
+                Err(status) => status,
             };
-            let run = assignment.run.id;
-            if let Err(error) = self.perform(assignment, leave).await {
-                let reason = format!("a step could not be reported: {}", error.chain());
-                tracing::error!(reason, "a run is given up");
-                self.parts.agent.give_up(run, &reason);
+            tracing::error!(status = status.message(), "a step could not be claimed");
+            let since: Instant = *refused_since.get_or_insert_with(Instant::now);
+            if self.only.is_some() && (since.elapsed() > PATIENCE || !may_pass(&status)) {
+                return Err(Error::Stuck(Box::new(status.into())));
             }
+            tokio::time::sleep(BACKOFF).await;
         }
     }
 
-    /// The database refuses. A run that only this process can go on with is given up; everything else waits for better times.
-    async fn not_claimed(&self, only: Option<RunId>, error: sandgate_integration_agent::Error) {
-        let error = Error::from(error).chain();
-        tracing::error!(error, "a step could not be claimed");
-        if let Some(run) = only {
-            self.parts.agent.give_up(run, &format!("a step could not be claimed: {error}"));
-        }
-        tokio::time::sleep(BACKOFF).await;
+    async fn ask(&self) -> Result<Option<wire::Assignment>, tonic::Status> {
+        let mut agent = self.runner.parts.agent.clone();
+        Ok(agent.claim(self.request()).await?.into_inner().assignment)
     }
 
-    /// Executes one step; what goes wrong on our side is an outcome, too.
-    async fn perform(
-        &self,
-        mut assignment: Assignment,
-        leave: &CancellationToken,
-    ) -> Result<(), Error> {
-        let unwanted = assignment.cancelled.clone();
-        let stopped = unwanted.child_token();
-        assignment.cancelled = stopped.clone();
+    fn request(&self) -> ClaimRequest {
+        let run = self.only.map(|run| run.to_string());
+        ClaimRequest { owner: self.runner.parts.owner.clone(), run, wait_ms: WAIT_MS }
+    }
+
+    /// Executes one step and reports it; what goes wrong on our side is an outcome, too. The next step, if there is one.
+    async fn perform(&self, message: wire::Assignment) -> Result<Option<wire::Assignment>, Error> {
+        let agent = self.runner.parts.agent.clone();
+        let assignment = Assignment::read(message, LogStart { agent })?;
         let assignment = &assignment;
+        let work = async {
+            let report = self.execute(assignment).await;
+            let log_end = assignment.log.flush().await;
+            self.report(assignment, report, log_end).await
+        };
         let leaving = async {
-            leave.cancelled().await;
-            stopped.cancel();
+            self.leave.cancelled().await;
+            assignment.cancelled.cancel();
             std::future::pending().await
         };
-        let executed = tokio::select! {
-            executed = self.execute(assignment) => executed,
-            () = self.parts.agent.keep(assignment.step, assignment.fence) => Err(Error::NotPrepared),
+        tokio::select! {
+            reported = work => reported,
+            () = self.runner.hold(assignment) => Err(Error::NotPrepared),
             error = leaving => Err(error),
-        };
+        }
+    }
+
+    async fn execute(&self, assignment: &Assignment) -> StepReport {
+        let executed = self.runner.execute(assignment).await;
         let mut report = executed.unwrap_or_else(|error| self.our_fault(assignment, &error));
         let is_cancelled = matches!(report.outcome, Outcome::Cancelled { .. });
-        if is_cancelled && leave.is_cancelled() && !unwanted.is_cancelled() {
+        if is_cancelled && self.leave.is_cancelled() && !assignment.lease.is_unwanted() {
             // It is still wanted: another attempt of the next start.
             report.outcome = Outcome::Infra { reason: "the server was stopped".to_owned() };
         }
-        let report = report;
-        let verdict = self.parts.agent.complete(assignment, &report).await?;
-        if let Some(result) = verdict {
-            self.close(assignment, result).await?;
-        }
-        Ok(())
+        report
     }
 
-    /// A run has its verdict: a success of all gates makes an approved snapshot.
-    async fn close(&self, assignment: &Assignment, result: GateResult) -> Result<(), Error> {
-        let run = assignment.run.id;
-        let approved = match result {
-            GateResult::Success => self.approve(assignment).await,
-            GateResult::Failure
-            | GateResult::Error
-            | GateResult::Timeout
-            | GateResult::Cancellation
-            | GateResult::Skip => Ok(()),
-        };
-        self.parts.agent.announce(run, result);
-        self.forget(run);
-        approved?;
-        self.remove_gate_layers(run).await
+    /// Reports until the report is taken, or the step is not ours any more.
+    async fn report(
+        &self,
+        assignment: &Assignment,
+        report: StepReport,
+        log_end: u64,
+    ) -> Result<Option<wire::Assignment>, Error> {
+        let mut message = report.message(log_end)?;
+        let mut is_shortened = false;
+        loop {
+            message.next = (!self.stop.is_cancelled()).then(|| self.request());
+            let request = with_step_token(message.clone(), &assignment.lease.token());
+            let status = match self.runner.parts.agent.clone().complete(request).await {
+                Ok(reply) => return self.close(assignment, reply.into_inner()).await,
+                Err(status) => status,
+            };
+            let step = &assignment.name;
+            if assignment.lease.is_lost() || is_stale(&status) {
+                tracing::warn!(
+                    step.name = step,
+                    "somebody else has the step; what came out is dropped"
+                );
+                return Ok(None);
+            }
+            let is_ours = self.runner.parts.clock.now() < assignment.lease.until();
+            if may_pass(&status) && is_ours {
+                tracing::warn!(
+                    step.name = step,
+                    status = status.message(),
+                    "a result is reported again"
+                );
+                tokio::time::sleep(BACKOFF).await;
+            } else if may_pass(&status) || is_shortened {
+                return Err(status.into());
+            } else {
+                // What exactly came out is not accepted; that something did must be.
+                let reason = format!("its result was refused: {}", status.message());
+                let outcome = Outcome::Infra { reason };
+                message = StepReport::of(outcome, report.ended_at).message(log_end)?;
+                is_shortened = true;
+            }
+        }
+    }
+
+    /// Lets go of a run that has its verdict.
+    async fn close(
+        &self,
+        assignment: &Assignment,
+        reply: wire::CompleteReply,
+    ) -> Result<Option<wire::Assignment>, Error> {
+        if reply.verdict.is_some() {
+            self.runner.prepared.forget(assignment.run.id);
+            if let Err(error) = self.remove(&reply.gate_layers).await {
+                let error = error.chain();
+                tracing::warn!(run.id = %assignment.run.id, error, "files of gates stay for a while");
+            }
+        }
+        Ok(reply.next)
     }
 
     /// The files of gates in which others started are of no use when the run is over, unless a snapshot stands on them.
-    async fn remove_gate_layers(&self, run: RunId) -> Result<(), Error> {
-        let layers = self.parts.agent.gate_layers(run).await?;
-        self.services.forget_layers(&layers).await
+    async fn remove(&self, gate_layers: &[String]) -> Result<(), Error> {
+        if gate_layers.is_empty() {
+            return Ok(());
+        }
+        let layers: Result<Vec<_>, _> =
+            gate_layers.iter().map(|layer| required_field("gate_layers", layer)).collect();
+        self.runner.services.forget_layers(&layers?).await
     }
 
     fn our_fault(&self, assignment: &Assignment, error: &Error) -> StepReport {
         let reason = error.chain();
         tracing::warn!(run.id = %assignment.run.id, step.name = assignment.name, reason, "a step could not be run");
-        StepReport {
-            step: assignment.step,
-            fence: assignment.fence,
-            outcome: Outcome::Infra { reason },
-            started_at: None,
-            ended_at: self.parts.clock.now(),
-            reports: None,
-            note: None,
-            layer: None,
-            snapshot: None,
-        }
+        StepReport::of(Outcome::Infra { reason }, self.runner.parts.clock.now())
     }
+}
+
+/// Whether the agent knows of a later claim, or of the end of the step.
+fn is_stale(status: &tonic::Status) -> bool {
+    sandgate_wire::error_code(status) == sandgate_domain::ErrorCode::Conflict
 }

@@ -5,14 +5,15 @@ use std::time::Duration;
 use sandgate_domain::{Clock, Timestamp};
 use sandgate_engine::output;
 use sandgate_engine::run::Outcome;
-use sandgate_integration_agent::{Agent, Assignment, LogSink, Stream};
 use sandgate_wire::common::v1 as common;
 use sandgate_wire::node::v1 as node;
 use tokio::time::Instant;
 use tonic::{Status, Streaming};
 
+use crate::assignment::Assignment;
 use crate::error::Error;
 use crate::held::{Command, Held};
+use crate::log::{LogSink, Stream};
 
 /// Where the scripts of a sandbox are, inside.
 const SCRIPTS: &str = "/run/sandgate/scripts";
@@ -52,14 +53,13 @@ struct Readers {
 }
 
 impl Scripts<'_> {
-    /// Runs them, and tells the agent when the first instruction of the first one has run.
+    /// Runs them, and tells when the first instruction of the first one has run.
     ///
     /// # Errors
     /// If our own machinery fails; what the scripts do is an outcome.
     pub async fn run(
         &self,
         held: &Held,
-        agent: &Agent,
         assignment: &Assignment,
         clock: &dyn Clock,
     ) -> Result<Ran, Error> {
@@ -68,6 +68,10 @@ impl Scripts<'_> {
         let mut outcome = Outcome::Exited(0);
         let mut readers = Readers::default();
         for number in 1..=self.count {
+            if assignment.cancelled.is_cancelled() {
+                outcome = stopped();
+                break;
+            }
             let mut shell = self.shell.to_vec();
             shell.push(format!("{SCRIPTS}/{number}"));
             let command = Command {
@@ -81,7 +85,7 @@ impl Scripts<'_> {
             if started_at.is_none() && matches!(first, node::exec_event::Event::Started(_)) {
                 let at = clock.now();
                 started_at = Some(at);
-                agent.started(assignment, at).await?;
+                assignment.lease.started(at);
             }
             let following = Following { held, assignment, readers: &mut readers, deadline };
             outcome = following.until_end(events, first).await?;
@@ -123,11 +127,7 @@ impl Following<'_> {
                         let note = "output was still open 5 s after the script had ended; the rest is left out";
                         self.assignment.log.note(note).await;
                     }
-                    return if is_killed {
-                        Ok(Outcome::Cancelled { reason: "stopped".to_owned() })
-                    } else {
-                        judge_end(ended)
-                    };
+                    return if is_killed { Ok(stopped()) } else { judge_end(ended) };
                 }
             }
             event = tokio::select! {
@@ -158,7 +158,12 @@ async fn take(output: node::exec_event::Output, log: &LogSink, readers: &mut Rea
         common::Stream::Stderr => (Stream::Stderr, &mut readers.stderr),
     };
     reader.feed(&output.data);
-    log.write(stream, &output.data).await;
+    log.write(stream, output.data).await;
+}
+
+/// The agent knows why.
+pub(crate) fn stopped() -> Outcome {
+    Outcome::Cancelled { reason: "stopped".to_owned() }
 }
 
 fn judge_end(ended: node::exec_event::Ended) -> Result<Outcome, Error> {

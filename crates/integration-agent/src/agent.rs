@@ -2,6 +2,14 @@
 //! events that tell of it. What is in memory here only wakes and informs; the database is the truth.
 
 mod advance;
+mod assignment;
+mod begin;
+mod close;
+mod complete;
+mod handover;
+mod hold;
+mod lose;
+mod output;
 mod recover;
 mod rows;
 mod saved;
@@ -9,28 +17,34 @@ mod work;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use sandgate_domain::{
-    Clock, GateResult, Ids, IsolationSummary, Run, RunId, RunState as RowState, SnapshotId, Step,
-    StepId, TenantId, TrustTier, UnsupportedKey,
+    Clock, GateResult, Ids, Run, RunId, RunState as RowState, Step, StepId, TenantId, TrustTier,
+    UnsupportedKey,
 };
 use sandgate_engine::plan::Plan;
-use sandgate_engine::run::{Input, Phase, RunState};
+use sandgate_engine::run::{Input, RunState};
 use sandgate_store::{Page, PageRequest, RunFilter, Store};
 use tokio::sync::{Notify, broadcast, watch};
-use tokio_util::sync::CancellationToken;
 
 use crate::error::Error;
 use crate::logs::Logs;
+use crate::open_logs::OpenLogs;
 use crate::progress::Progress;
 
+use handover::Waiting;
+
 pub use advance::OUTBOX;
+pub(crate) use assignment::{Assignment, Held, StepReport};
 pub use recover::Recovered;
 pub use saved::{RunSource, Saved};
-pub use work::{Assignment, StepReport, Task};
+pub(crate) use work::Claimer;
 
 /// How many events a slow watcher may lag behind before it misses output.
 const WATCHER_BUFFER: usize = 4096;
+/// How often somebody who waits for a change looks by himself: another process may have made it.
+const LOOK: Duration = Duration::from_secs(1);
 /// The name of the setup among the steps of a run.
 pub const SETUP: &str = "setup";
 
@@ -92,8 +106,12 @@ pub struct AgentParts {
 struct Inner {
     parts: AgentParts,
     watched: Mutex<HashMap<RunId, Watched>>,
-    cancelled: Mutex<HashMap<StepId, CancellationToken>>,
+    open_logs: OpenLogs,
+    /// A step may be claimed.
     work: Notify,
+    waiting: Waiting,
+    /// A step is to stop, or is not held any more.
+    stops: Notify,
 }
 
 /// Whoever waits for a run.
@@ -101,20 +119,25 @@ struct Inner {
 struct Watched {
     progress: broadcast::Sender<Progress>,
     verdict: watch::Sender<Option<GateResult>>,
-    /// Why it can't go on here, once that is so.
-    broken: watch::Sender<Option<String>>,
 }
 
 impl Agent {
     /// The agent over its parts.
     pub fn new(parts: AgentParts) -> Self {
         let inner = Inner {
+            open_logs: OpenLogs::new(parts.logs.clone()),
             parts,
             watched: Mutex::default(),
-            cancelled: Mutex::default(),
             work: Notify::new(),
+            waiting: Waiting::default(),
+            stops: Notify::new(),
         };
         Self { inner: Arc::new(inner) }
+    }
+
+    /// Whose runs.
+    pub(crate) fn tenant(&self) -> &TenantId {
+        &self.inner.parts.tenant
     }
 
     /// Where logs are.
@@ -205,32 +228,12 @@ impl Agent {
         self.inner.watched(run).progress.subscribe()
     }
 
-    /// Lets a run begin.
-    ///
-    /// # Errors
-    /// If there is no such run, or the database refuses.
-    pub async fn begin(&self, run: RunId, isolation: &IsolationSummary) -> Result<(), Error> {
-        let parts = &self.inner.parts;
-        let now = parts.clock.now();
-        let is_first = parts.store.runs(&parts.tenant).start(run, isolation, now).await?;
-        // Whoever started it may have ended before its first steps were planned.
-        if is_first || self.is_planned_only(run).await? {
-            self.inner.apply(run, Input::Begin, None).await?;
-        }
-        Ok(())
-    }
-
-    async fn is_planned_only(&self, run: RunId) -> Result<bool, Error> {
-        let saved: Saved = serde_json::from_str(&self.run(run).await?.0.progress)?;
-        Ok(saved.state.phase == Phase::Planned)
-    }
-
     /// Asks a run to stop. One that has ended stays as it is.
     ///
     /// # Errors
     /// If there is no such run, or the database refuses.
     pub async fn cancel(&self, run: RunId, reason: &str) -> Result<(), Error> {
-        self.inner.apply(run, Input::Cancel { reason: reason.to_owned() }, None).await?;
+        self.inner.apply(run, Input::Cancel { reason: reason.to_owned() }).await?;
         Ok(())
     }
 
@@ -257,69 +260,32 @@ impl Agent {
         Ok(cancelled)
     }
 
-    /// Waits for the verdict of a run, as far as this process brings it about.
+    /// Waits for the verdict of a run, whoever brings it about.
     ///
     /// # Errors
     /// If there is no such run, or the database refuses.
     pub async fn verdict(&self, run: RunId) -> Result<GateResult, Error> {
-        let watched = self.inner.watched(run);
-        let (mut verdict, mut broken) = (watched.verdict.subscribe(), watched.broken.subscribe());
-        drop(watched);
-        let known = self.run(run).await.map(|(run, _)| run.state.result());
-        if !matches!(known, Ok(None)) {
-            drop((verdict, broken));
-            self.let_go(run);
-            return known?.ok_or(Error::NoRun(run));
+        let mut verdict = self.inner.watched(run).verdict.subscribe();
+        let mut known = self.run(run).await.map(|(run, _)| run.state.result());
+        while let Ok(None) = known {
+            // Announced or not: what counts is what is written down.
+            let _woken = tokio::time::timeout(LOOK, verdict.wait_for(Option::is_some)).await;
+            known = self.run(run).await.map(|(run, _)| run.state.result());
         }
-        // Both senders go when the verdict is announced: the verdict counts.
-        tokio::select! {
-            biased;
-            known = verdict.wait_for(Option::is_some) => {
-                let known = known.map_err(|_| Error::NoRun(run))?;
-                (*known).ok_or(Error::NoRun(run))
-            }
-            reason = broken.wait_for(Option::is_some) => {
-                let reason = reason.map_err(|_| Error::NoRun(run))?.clone();
-                Err(Error::Broken { run, reason: reason.unwrap_or_default() })
-            }
-        }
-    }
-
-    /// What happened to a run can't be written down, so it can't go on here. Whoever waits for its verdict is told; the next
-    /// start ends it, or goes on with it.
-    pub fn give_up(&self, run: RunId, reason: &str) {
-        let watched = lock(&self.inner.watched).get(&run).cloned();
-        if let Some(watched) = watched {
-            watched.broken.send_replace(Some(reason.to_owned()));
-        }
+        drop(verdict);
+        self.let_go(run);
+        known?.ok_or(Error::NoRun(run))
     }
 
     /// Forgets whoever waited for a run that has ended: nothing happens to it any more. Those who still listen are kept.
     pub(crate) fn let_go(&self, run: RunId) {
         let mut all = lock(&self.inner.watched);
         let is_idle = all.get(&run).is_some_and(|watched| {
-            watched.progress.receiver_count() == 0
-                && watched.verdict.receiver_count() == 0
-                && watched.broken.receiver_count() == 0
+            watched.progress.receiver_count() == 0 && watched.verdict.receiver_count() == 0
         });
         if is_idle {
             all.remove(&run);
         }
-    }
-
-    /// Writes the snapshot of a success down.
-    ///
-    /// # Errors
-    /// If the database refuses.
-    pub async fn approve(&self, run: RunId, snapshot: SnapshotId) -> Result<(), Error> {
-        let parts = &self.inner.parts;
-        parts.store.runs(&parts.tenant).approve(run, snapshot).await?;
-        Ok(())
-    }
-
-    /// Tells whoever waits that a run has its verdict and all that comes with it.
-    pub fn announce(&self, run: RunId, result: GateResult) {
-        self.inner.announce(run, result);
     }
 
     /// Ends a run that did not begin: all its steps end with this result and reason.
@@ -337,17 +303,20 @@ impl Inner {
         let made = watched.entry(run).or_insert_with(|| Watched {
             progress: broadcast::channel(WATCHER_BUFFER).0,
             verdict: watch::channel(None).0,
-            broken: watch::channel(None).0,
         });
         made.clone()
     }
 
     fn tell(&self, run: RunId, event: Progress) {
-        let watched = lock(&self.watched).get(&run).cloned();
-        if let Some(watched) = watched {
+        if let Some(watchers) = self.watchers(run) {
             // Nobody watching is fine.
-            let _watchers = watched.progress.send(event);
+            let _watchers = watchers.send(event);
         }
+    }
+
+    /// Whoever watches a run, if somebody ever did.
+    fn watchers(&self, run: RunId) -> Option<broadcast::Sender<Progress>> {
+        lock(&self.watched).get(&run).map(|watched| watched.progress.clone())
     }
 
     fn announce(&self, run: RunId, result: GateResult) {

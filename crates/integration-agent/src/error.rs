@@ -60,13 +60,15 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
-    /// What happened to a run can't be written down.
-    #[error("run {run} can't go on: {reason}")]
-    Broken {
-        /// The run.
-        run: RunId,
-        /// Why.
-        reason: String,
+    /// Output was sent whose beginning is missing.
+    #[error(
+        "the log goes up to {expected}, and bytes from {offset} on were sent; send those between first"
+    )]
+    LogGap {
+        /// Where the next byte goes.
+        expected: u64,
+        /// Where the first one that was sent goes.
+        offset: u64,
     },
     /// A value could not be written or read as JSON.
     #[error("the plan or progress of a run can't be written or read")]
@@ -82,20 +84,19 @@ impl Error {
             Self::Bus(error) => error.code(),
             Self::Service(status) => sandgate_wire::error_code(status),
             Self::Conflict { .. } => ErrorCode::Conflict,
-            Self::Configuration(_) | Self::NotRepeatable(_) | Self::Name(_) => {
-                ErrorCode::InvalidArgument
-            }
+            Self::Configuration(_)
+            | Self::NotRepeatable(_)
+            | Self::Name(_)
+            | Self::LogGap { .. } => ErrorCode::InvalidArgument,
             Self::Log { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 ErrorCode::NotFound
             }
             Self::Log { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 ErrorCode::ResourceExhausted
             }
-            Self::Broken { .. }
-            | Self::Decide { .. }
-            | Self::Log { .. }
-            | Self::Json(_)
-            | Self::Event(_) => ErrorCode::Internal,
+            Self::Decide { .. } | Self::Log { .. } | Self::Json(_) | Self::Event(_) => {
+                ErrorCode::Internal
+            }
         }
     }
 

@@ -6,20 +6,18 @@
 mod agent;
 mod consumer;
 mod error;
+mod grpc;
 mod logs;
+mod open_logs;
 mod planning;
 mod progress;
 mod runs_service;
-mod sink;
 
-pub use agent::{
-    Agent, AgentParts, Assignment, NewRun, OUTBOX, Recovered, RunSource, SETUP, Saved, StepReport,
-    Task,
-};
+pub use agent::{Agent, AgentParts, NewRun, OUTBOX, Recovered, RunSource, SETUP, Saved};
 pub use consumer::Consumer;
 pub use error::Error;
+pub use grpc::AgentService;
 pub use logs::{CAP_BYTES, Logs, Span};
 pub use planning::{Planner, Subject};
 pub use progress::{Progress, Stream};
 pub use runs_service::RunsService;
-pub use sink::LogSink;

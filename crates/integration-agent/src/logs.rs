@@ -30,9 +30,11 @@ pub struct Logs {
 pub struct LogWriter {
     text: File,
     index: File,
+    /// How long the text is.
     length: u64,
     indexed: u64,
-    dropped: u64,
+    /// Where the next byte goes, counting those that were not kept.
+    received: u64,
 }
 
 /// A part of a log: which stream wrote how many bytes.
@@ -68,7 +70,7 @@ impl Logs {
         let index = open(&path.with_extension("index"))?;
         let length = text.metadata()?.len();
         let indexed = index.metadata()?.len();
-        Ok(LogWriter { text, index, length, indexed, dropped: 0 })
+        Ok(LogWriter { text, index, length, indexed, received: length })
     }
 
     /// Up to `limit` bytes of the text of a step from `offset` on.
@@ -105,14 +107,26 @@ impl Logs {
 }
 
 impl LogWriter {
-    /// Appends what a stream wrote, up to the cap.
+    /// Where the next byte goes, counting those that were not kept.
+    pub fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// Whether nothing is kept any more.
+    pub fn is_full(&self) -> bool {
+        self.length >= CAP_BYTES
+    }
+
+    /// Takes in what a stream wrote at an offset: what is there already is left out, and what is past the cap is counted.
     ///
     /// # Errors
     /// If the disk refuses.
-    pub fn write(&mut self, stream: Stream, bytes: &[u8]) -> io::Result<()> {
+    pub fn write_at(&mut self, stream: Stream, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let known = usize::try_from(self.received.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let Some(fresh) = bytes.get(known..) else { return Ok(()) };
+        self.received = self.received.max(offset.saturating_add(bytes.len() as u64));
         let room = usize::try_from(CAP_BYTES.saturating_sub(self.length)).unwrap_or(usize::MAX);
-        let kept = &bytes[..bytes.len().min(room)];
-        self.dropped += (bytes.len() - kept.len()) as u64;
+        let kept = &fresh[..fresh.len().min(room)];
         if kept.is_empty() {
             return Ok(());
         }
@@ -134,14 +148,15 @@ impl LogWriter {
         Ok(())
     }
 
-    /// Ends the log: says how much was dropped, if anything was, and how long the text is in bytes.
+    /// Ends the log, of which the writer has counted `end` bytes: says how much was dropped, if anything was, and how long the
+    /// text is in bytes.
     ///
     /// # Errors
     /// If the disk refuses.
-    pub fn finish(mut self) -> io::Result<u64> {
-        if self.dropped > 0 {
-            let marker =
-                format!("\n[sandgate: {} more bytes of output were dropped]\n", self.dropped);
+    pub fn finish(mut self, end: u64) -> io::Result<u64> {
+        let dropped = self.received.max(end) - self.length;
+        if dropped > 0 {
+            let marker = format!("\n[sandgate: {dropped} more bytes of output were dropped]\n");
             self.text.write_all(marker.as_bytes())?;
             let count = u32::try_from(marker.len()).unwrap_or(u32::MAX);
             self.note_span(Span { stream: Stream::Stderr, bytes: count })?;
@@ -179,6 +194,29 @@ mod tests {
     use super::*;
 
     #[test]
+    fn bytes_past_the_cap_are_counted_once_whatever_is_sent_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let logs = Logs::new(folder.path().to_owned());
+        let ids: &dyn Ids = &CountingIds::default();
+        let (run, step) = (RunId::new(ids), StepId::new(ids));
+        let mut writer = logs.append(run, step).unwrap();
+        let chunk = vec![b'x'; 1 << 20];
+        for number in 0..65_u64 {
+            for _again in 0..2 {
+                writer.write_at(Stream::Stdout, number << 20, &chunk).unwrap();
+            }
+        }
+        assert!(writer.is_full());
+        assert_eq!(writer.received(), 65 << 20);
+        // Bytes that were not even sent count, too.
+        let length = writer.finish((65 << 20) + 7).unwrap();
+        let tail = logs.read(run, step, CAP_BYTES, CAP_BYTES).unwrap();
+        let marker = format!("\n[sandgate: {} more bytes of output were dropped]\n", (1 << 20) + 7);
+        assert_eq!(String::from_utf8(tail).unwrap(), marker);
+        assert_eq!(length, CAP_BYTES + marker.len() as u64);
+    }
+
+    #[test]
     fn an_index_stays_bounded_when_bytes_come_one_by_one() {
         let folder = tempfile::tempdir().unwrap();
         let logs = Logs::new(folder.path().to_owned());
@@ -188,9 +226,9 @@ mod tests {
         let count = INDEX_CAP_BYTES / 5 + 1000;
         for number in 0..count {
             let stream = if number % 2 == 0 { Stream::Stdout } else { Stream::Stderr };
-            writer.write(stream, b"x").unwrap();
+            writer.write_at(stream, number, b"x").unwrap();
         }
-        assert_eq!(writer.finish().unwrap(), count);
+        assert_eq!(writer.finish(count).unwrap(), count);
         let spans = logs.spans(run, step).unwrap();
         assert_eq!(spans.len() as u64, INDEX_CAP_BYTES / 5);
         assert_eq!(logs.read(run, step, 0, CAP_BYTES).unwrap().len() as u64, count);

@@ -24,6 +24,8 @@ const MIGRATIONS: &[Migration] = &[
         min_reader: 1,
         sql: include_str!("../migrations/0003_pull_requests.sql"),
     },
+    // Programs before it can't read the new kind of step.
+    Migration { version: 4, min_reader: 4, sql: include_str!("../migrations/0004_closing.sql") },
 ];
 
 /// The schema that this program brings a database to.

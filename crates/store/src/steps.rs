@@ -15,7 +15,7 @@ use crate::text::{self, JSON, NAME, bounded, bounded_option, shortened};
 
 pub use transitions::{Acceptance, Claim, Retry};
 
-/// The steps of a tenant. They are made with their run, by [`Runs::create`](crate::Runs::create).
+/// The steps of a tenant. They are made with their run, by [`Runs::create`](crate::Runs::create), but for its end.
 #[derive(Debug, Clone)]
 pub struct Steps {
     session: Session,
@@ -38,10 +38,33 @@ impl Steps {
         row.as_ref().map(read).transpose()
     }
 
-    /// The steps of a run, in the order they were planned.
+    /// Writes a step of a run down that was not planned with it.
+    pub async fn add(&self, step: &Step) -> Result<(), Error> {
+        const DOING: &str = "adding a step to a run";
+        let mut transaction = self.session.write(DOING).await?;
+        insert(&mut transaction, &self.tenant, step).await?;
+        transaction.commit().await.map_err(while_doing(DOING))
+    }
+
+    /// The step that ends a run in which everything passed, if it came to that.
+    pub async fn closing(&self, run: RunId) -> Result<Option<Step>, Error> {
+        const DOING: &str = "reading the end of a run";
+        let row = sqlx::query(
+            "SELECT * FROM steps WHERE tenant_id = $1 AND run_id = $2 AND kind = 'close'",
+        )
+        .bind(self.tenant.as_str())
+        .bind(run.to_string())
+        .fetch_optional(&mut *self.session.read(DOING).await?)
+        .await
+        .map_err(while_doing(DOING))?;
+        row.as_ref().map(read).transpose()
+    }
+
+    /// The setup and the gates of a run, in the order they were planned.
     pub async fn of_run(&self, run: RunId) -> Result<Vec<Step>, Error> {
         let rows = sqlx::query(
-            "SELECT * FROM steps WHERE tenant_id = $1 AND run_id = $2 ORDER BY queued_at, id",
+            "SELECT * FROM steps WHERE tenant_id = $1 AND run_id = $2 AND kind <> 'close' \
+             ORDER BY queued_at, id",
         )
         .bind(self.tenant.as_str())
         .bind(run.to_string())

@@ -6,6 +6,7 @@
 mod connection;
 mod convert;
 mod status;
+pub mod token;
 
 pub use connection::{AlreadyBound, Connection, InProcess};
 pub use convert::{FieldError, optional_field, required_field};
@@ -14,6 +15,9 @@ pub use status::{CODE_KEY, error_code, status, status_with_causes};
 /// The largest message that a server of `PullRequests` must take: a webhook body of 25 MiB and what is around it. The
 /// generated servers refuse more than 4 MiB unless told so with `max_decoding_message_size`.
 pub const MAX_ACCEPT_BYTES: usize = 26 << 20;
+
+/// The largest message of `Agent`, both ways: a plan or a summary of reports, of 4 MiB each, and what is around them.
+pub const MAX_AGENT_BYTES: usize = 12 << 20;
 
 /// Values that several services speak of.
 pub mod common {
@@ -46,6 +50,8 @@ macro_rules! generated {
 }
 
 generated!(
+    /// What runners ask of whoever hands out steps.
+    agent => "sandgate.agent.v1",
     /// One machine: sandboxes, layers, sources.
     node => "sandgate.node.v1",
     /// Repositories, pull requests, deliveries, and the files of known repositories.

@@ -1,9 +1,9 @@
-//! The token file of a data folder: made once, readable by its owner only.
+//! Files of a data folder that hold a secret: made once, readable by their owner only.
 
 use std::fmt::Write as _;
-use std::fs::{File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
@@ -12,6 +12,10 @@ use crate::{Error, Secret};
 
 /// The name of the file in the data folder.
 pub const TOKEN_FILE: &str = "token";
+/// The folder of the keys in the data folder.
+const KEYS: &str = "keys";
+/// The name of the file with the key of step tokens.
+const STEP_TOKEN_KEY: &str = "step-token";
 /// Random bytes in a token; the file has two hexadecimal digits for each.
 const TOKEN_BYTES: usize = 32;
 
@@ -20,15 +24,32 @@ const TOKEN_BYTES: usize = 32;
 /// # Errors
 /// [`Error::Token`] if others could have read or written the file, [`Error::File`] if it can't be used.
 pub fn load_or_create_token(data_dir: &Path) -> Result<Secret, Error> {
-    if let Some(token) = read_token(data_dir)? {
+    load_or_create(data_dir, TOKEN_FILE)
+}
+
+/// The key that signs the step tokens of a data folder; made now if there is none yet. It stays, so that what one process has
+/// signed holds in the next one.
+///
+/// # Errors
+/// As [`load_or_create_token`].
+pub fn load_or_create_step_key(data_dir: &Path) -> Result<Secret, Error> {
+    let folder = data_dir.join(KEYS);
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&folder)
+        .map_err(Error::file("make the folder", &folder))?;
+    load_or_create(&folder, STEP_TOKEN_KEY)
+}
+
+fn load_or_create(folder: &Path, name: &str) -> Result<Secret, Error> {
+    let path = folder.join(name);
+    if let Some(token) = read_token_file(&path)? {
         return Ok(token);
     }
-    create(data_dir)?;
+    create(folder, &path)?;
     // Somebody else may have been first: what counts is what the file says.
-    read_token(data_dir)?.ok_or_else(|| Error::Token {
-        path: data_dir.join(TOKEN_FILE),
-        fault: "vanished while it was made",
-    })
+    read_token_file(&path)?.ok_or(Error::Token { path, fault: "vanished while it was made" })
 }
 
 /// The token of a data folder, if it has one.
@@ -77,22 +98,21 @@ fn check_owner(file: &File, path: &Path) -> Result<(), Error> {
 }
 
 /// Writes a new token beside and links it to its name: it is there whole or not at all, and the first one stays.
-fn create(data_dir: &Path) -> Result<(), Error> {
+fn create(folder: &Path, path: &Path) -> Result<(), Error> {
     let line = random_line()?;
-    let (draft, mut file) = draft(data_dir)?;
-    let path = data_dir.join(TOKEN_FILE);
+    let (draft, mut file) = draft(folder)?;
     let written = file.write_all(line.as_bytes()).and_then(|()| file.sync_all());
-    let linked = written.and_then(|()| match std::fs::hard_link(&draft, &path) {
+    let linked = written.and_then(|()| match std::fs::hard_link(&draft, path) {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
         _ => Ok(()),
     });
     let removed = std::fs::remove_file(&draft);
-    linked.and(removed).map_err(Error::file("make the token file", &path))
+    linked.and(removed).map_err(Error::file("make the token file", path))
 }
 
 /// A file of our own; one that a killed process of the same id left behind is taken over.
-fn draft(data_dir: &Path) -> Result<(PathBuf, File), Error> {
-    let path = data_dir.join(format!(".new-key-{}", std::process::id()));
+fn draft(folder: &Path) -> Result<(PathBuf, File), Error> {
+    let path = folder.join(format!(".new-key-{}", std::process::id()));
     match std::fs::remove_file(&path) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
             return Err(Error::file("remove", &path)(error));

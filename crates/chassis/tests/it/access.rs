@@ -5,8 +5,8 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use sandgate_chassis::{
-    Environment, Error, RunningServer, ServerRecord, TOKEN_FILE, find_server, load_or_create_token,
-    read_token,
+    Environment, Error, RunningServer, ServerRecord, TOKEN_FILE, find_server,
+    load_or_create_step_key, load_or_create_token, read_token,
 };
 use sandgate_domain::{ErrorCode, Timestamp};
 use tempfile::TempDir;
@@ -24,6 +24,21 @@ fn the_token_is_made_once_for_its_owner_only() {
     assert_eq!(load_or_create_token(folder.path()).unwrap(), made);
     assert_eq!(read_token(folder.path()).unwrap(), Some(made));
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing else is left");
+}
+
+#[test]
+fn the_key_of_step_tokens_is_another_secret_and_stays() {
+    let folder = TempDir::new().unwrap();
+    let token = load_or_create_token(folder.path()).unwrap();
+    let key = load_or_create_step_key(folder.path()).unwrap();
+    assert_ne!(key, token);
+    assert_eq!(load_or_create_step_key(folder.path()).unwrap(), key);
+    let file = folder.path().join("keys/step-token");
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&file), mode(&folder.path().join("keys"))), (0o600, 0o700));
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o640)).unwrap();
+    let error = load_or_create_step_key(folder.path()).unwrap_err();
+    assert_eq!(error.code(), ErrorCode::PermissionDenied);
 }
 
 #[test]

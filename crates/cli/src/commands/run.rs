@@ -243,7 +243,7 @@ impl Work<'_> {
             }
         }
         let stop = CancellationToken::new();
-        let serving = {
+        let mut serving = {
             let (runner, stop) = (runner.clone(), stop.clone());
             tokio::spawn(async move { runner.serve(slots, Some(run), stop).await })
         };
@@ -252,9 +252,13 @@ impl Work<'_> {
         tokio::pin!(verdict);
         tokio::select! {
             result = &mut verdict => drop(result?),
+            served = &mut serving => return Err(not_served(served)),
             () = shutdown.soft.cancelled() => {
                 agent.cancel(run, INTERRUPTED).await?;
-                verdict.await?;
+                tokio::select! {
+                    result = &mut verdict => drop(result?),
+                    served = &mut serving => return Err(not_served(served)),
+                }
             }
         }
         stop.cancel();
@@ -277,6 +281,17 @@ impl Work<'_> {
         if let Err(error) = super::snapshot::collect(&self.records.snapshots, node).await {
             eprintln!("warning: old snapshots could not be removed: {}", error.message);
         }
+    }
+}
+
+/// Why a runner ended before its run had a verdict.
+fn not_served(
+    served: Result<Result<(), sandgate_gate_runner::Error>, tokio::task::JoinError>,
+) -> Failure {
+    match served {
+        Ok(Err(error)) => error.into(),
+        Ok(Ok(())) => Failure::new(ErrorCode::Internal, "the runner ended before the run did"),
+        Err(panic) => Failure::from_error(ErrorCode::Internal, &panic),
     }
 }
 

@@ -23,7 +23,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("wire", &["domain"]),
     ("snapshot-service", &["domain", "store", "wire"]),
     ("provider-gateway", &["domain", "store", "wire"]),
-    ("gate-runner", &["domain", "engine", "integration-agent", "wire"]),
+    ("gate-runner", &["domain", "engine", "wire"]),
     (
         "cli",
         &[

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use sandgate_domain::{
-    Completion, Event, EventId, EventType, GateResult, Run, RunChanged, RunId, Step, StepKind,
-    Timestamp,
+    Completion, Event, EventId, EventType, GateResult, Run, RunChanged, RunId, SnapshotId, Step,
+    StepKind, Timestamp,
 };
 use sandgate_engine::plan::Plan;
 use sandgate_engine::run::{Effect, Input, Outcome, Record, decide};
 use sandgate_store::{OutboxMessage, Retry, Transaction};
 
-use super::{Inner, SETUP, Saved, StepReport, lock, rows};
+use super::{Inner, SETUP, Saved, StepReport, rows};
 use crate::error::Error;
 use crate::progress::Progress;
 
@@ -20,54 +20,68 @@ pub const OUTBOX: &str = "integration-agent";
 
 /// What follows in memory once the transaction is committed.
 #[derive(Default)]
-struct Aftermath {
-    told: Vec<Progress>,
-    stopped: Vec<Step>,
-    has_work: bool,
-    ended: Option<GateResult>,
+pub(super) struct Aftermath {
+    pub(super) told: Vec<Progress>,
+    /// A step is to stop.
+    pub(super) has_stops: bool,
+    /// A step may be claimed.
+    pub(super) has_work: bool,
+    pub(super) ended: Option<GateResult>,
 }
 
 impl Inner {
     /// Feeds one input to the state machine of a run; the verdict, if that ended it.
-    pub(super) async fn apply(
-        &self,
-        id: RunId,
-        input: Input,
-        report: Option<&StepReport>,
-    ) -> Result<Option<GateResult>, Error> {
+    pub(super) async fn apply(&self, id: RunId, input: Input) -> Result<Option<GateResult>, Error> {
         let parts = &self.parts;
         let transaction = parts.store.begin().await?;
-        let runs = transaction.runs(&parts.tenant);
-        let run = runs.get(id).await?.ok_or(Error::NoRun(id))?;
+        let run = transaction.runs(&parts.tenant).get(id).await?.ok_or(Error::NoRun(id))?;
+        let mut after = Aftermath::default();
+        self.advance(&transaction, &run, vec![input], None, &mut after).await?;
+        self.commit(transaction, id, &after).await?;
+        Ok(after.ended)
+    }
+
+    /// Feeds inputs to the state machine of a run and writes down what follows from them. Those for a run that has ended
+    /// change nothing.
+    pub(super) async fn advance(
+        &self,
+        transaction: &Transaction,
+        run: &Run,
+        inputs: Vec<Input>,
+        report: Option<&StepReport>,
+        after: &mut Aftermath,
+    ) -> Result<(), Error> {
         if run.state.result().is_some() {
-            return Ok(None);
+            return Ok(());
         }
+        let parts = &self.parts;
         let mut saved: Saved = serde_json::from_str(&run.progress)?;
         let now = parts.clock.now();
-        let (next, effects) =
-            decide(&saved.state, input, now).map_err(|source| Error::Decide { run: id, source })?;
-        let steps = transaction.steps(&parts.tenant).of_run(id).await?;
+        let mut next = saved.state.clone();
+        let mut effects = Vec::new();
+        for input in inputs {
+            let (state, more) = decide(&next, input, now)
+                .map_err(|source| Error::Decide { run: run.id, source })?;
+            next = state;
+            effects.extend(more);
+        }
+        let steps = transaction.steps(&parts.tenant).of_run(run.id).await?;
         let ended = rows::newly_ended(&saved.state, &next);
         saved.state = next;
         saved.sequence += 1;
-        let mut after = Aftermath::default();
+        let change = Change { transaction, steps: &steps, report, now };
         for (name, record) in &ended {
-            let change = Change { transaction: &transaction, steps: &steps, report, now };
-            self.write_end(&change, &mut saved, name, record, &mut after).await?;
+            self.write_end(&change, &mut saved, name, record, after).await?;
         }
         // Before the effects: one of them may end the run, and what has ended is not changed any more.
-        runs.advance(id, &serde_json::to_string(&saved)?).await?;
+        transaction.runs(&parts.tenant).advance(run.id, &serde_json::to_string(&saved)?).await?;
         for effect in effects {
-            let change = Change { transaction: &transaction, steps: &steps, report, now };
-            self.write_effect(&change, &run, effect, &mut after).await?;
+            self.write_effect(&change, run, &saved, effect, after).await?;
         }
         if after.ended.is_none() {
-            self.emit(&transaction, "changed", &run, None).await?;
+            self.emit(transaction, "changed", run, None).await?;
         }
-        transaction.commit().await?;
-        parts.relay.notify_one();
-        self.follow_up(id, &saved, &after);
-        Ok(after.ended)
+        Ok(())
     }
 
     /// Writes an event of a run into the outbox.
@@ -121,10 +135,8 @@ impl Inner {
         if runs.end(id, result, None, now).await? {
             self.emit(&transaction, "ended", &run, Some(result)).await?;
         }
-        transaction.commit().await?;
-        parts.relay.notify_one();
-        self.announce(id, result);
-        Ok(())
+        let after = Aftermath { has_stops: true, ended: Some(result), ..Aftermath::default() };
+        self.commit(transaction, id, &after).await
     }
 
     /// Writes the end of a step down.
@@ -148,8 +160,11 @@ impl Inner {
                 steps.settle(step.id, &completion, change.now).await?;
             }
         }
-        if let Some(layer) = own.and_then(|report| report.layer) {
-            saved.layers.insert(name.to_owned(), layer);
+        if let Some(report) = own {
+            saved.layers.extend(report.layer.map(|layer| (name.to_owned(), layer)));
+            if !report.stood_on.is_empty() {
+                saved.base.clone_from(&report.stood_on);
+            }
         }
         let started = own.and_then(|report| report.started_at);
         let ended = own.map_or(change.now, |report| report.ended_at);
@@ -166,6 +181,7 @@ impl Inner {
         &self,
         change: &Change<'_>,
         run: &Run,
+        saved: &Saved,
         effect: Effect,
         after: &mut Aftermath,
     ) -> Result<(), Error> {
@@ -176,17 +192,14 @@ impl Inner {
             Effect::StartGate { gate, attempt, .. } => {
                 self.write_start(change, gate.as_str(), attempt, after).await?;
             }
-            Effect::CancelSetup { .. } => {
-                after.stopped.extend(find(change.steps, SETUP).cloned());
-            }
-            Effect::CancelGate { gate, .. } => {
-                after.stopped.extend(find(change.steps, gate.as_str()).cloned());
+            Effect::CancelSetup { .. } | Effect::CancelGate { .. } => after.has_stops = true,
+            // It ends together with the snapshot of what passed.
+            Effect::EndRun { result: GateResult::Success } if saved.is_whole => {
+                self.add_close(change.transaction, run.id, change.now).await?;
+                after.has_work = true;
             }
             Effect::EndRun { result } => {
-                let runs = change.transaction.runs(&self.parts.tenant);
-                runs.end(run.id, result, None, change.now).await?;
-                self.emit(change.transaction, "ended", run, Some(result)).await?;
-                after.ended = Some(result);
+                self.end(change.transaction, run, result, None, after).await?;
             }
         }
         Ok(())
@@ -219,21 +232,42 @@ impl Inner {
         Ok(())
     }
 
-    fn follow_up(&self, id: RunId, saved: &Saved, after: &Aftermath) {
+    /// Gives a run its verdict, with the snapshot of what passed.
+    pub(super) async fn end(
+        &self,
+        transaction: &Transaction,
+        run: &Run,
+        result: GateResult,
+        approved: Option<SnapshotId>,
+        after: &mut Aftermath,
+    ) -> Result<(), Error> {
+        let now = self.parts.clock.now();
+        let runs = transaction.runs(&self.parts.tenant);
+        if runs.end(run.id, result, approved, now).await? {
+            self.emit(transaction, "ended", run, Some(result)).await?;
+            after.ended = Some(result);
+        }
+        Ok(())
+    }
+
+    /// Tells whoever watches what was committed.
+    pub(super) fn tell_all(&self, id: RunId, after: &Aftermath) {
         for event in &after.told {
             self.tell(id, event.clone());
         }
-        for step in &after.stopped {
-            lock(&self.cancelled).entry(step.id).or_default().cancel();
+        if let Some(result) = after.ended {
+            self.announce(id, result);
+        }
+    }
+
+    /// Wakes whoever waits for what was committed.
+    pub(super) fn wake(&self, after: &Aftermath) {
+        self.parts.relay.notify_one();
+        if after.has_stops {
+            self.stops.notify_waiters();
         }
         if after.has_work {
             self.work.notify_waiters();
-        }
-        // A whole success is announced when its snapshot is made, by whoever makes it.
-        match after.ended {
-            Some(GateResult::Success) if saved.is_whole => {}
-            Some(result) => self.announce(id, result),
-            None => {}
         }
     }
 }

@@ -1,11 +1,9 @@
 //! Going on after a crash: steps whose owner is gone are lost attempts, runs that nobody can go on with are ended.
 
-use sandgate_domain::{
-    GateResult, IsolationSummary, RunState as RowState, Step, StepKind, StepState,
-};
-use sandgate_engine::run::{GateStatus, Input, Outcome, Phase};
+use sandgate_domain::{GateResult, IsolationSummary, RunState as RowState, Step, StepState};
+use sandgate_engine::run::Phase;
 
-use super::{Agent, Saved, StepReport};
+use super::{Agent, Saved};
 use crate::error::Error;
 
 /// What a recovery did.
@@ -33,9 +31,10 @@ impl Agent {
         for run in parts.store.runs(&parts.tenant).unfinished(10_000).await? {
             let saved: Saved = serde_json::from_str(&run.progress)?;
             let steps = parts.store.steps(&parts.tenant).of_run(run.id).await?;
-            let lost: Vec<&Step> =
-                steps.iter().filter(|step| owner(step).is_some_and(&is_gone)).collect();
-            if saved.source.is_none() {
+            let is_lost = |step: &Step| owner(step).is_some_and(&is_gone);
+            // Its end needs nothing that only the lost process knew.
+            let close = parts.store.steps(&parts.tenant).closing(run.id).await?;
+            if saved.source.is_none() && close.is_none() {
                 // Only the process that asked for it could go on; its name is the key of the request.
                 if run.request_key.as_deref().is_some_and(&is_gone) {
                     let reason = "the process that drove this run ended before the run did";
@@ -48,47 +47,13 @@ impl Agent {
                 self.begin(run.id, isolation).await?;
                 continue;
             }
-            for step in lost {
-                if self.lose(&saved, step).await? {
+            for step in steps.iter().chain(&close).filter(|step| is_lost(step)) {
+                if self.lose(step.id, is_lost, "the process that ran it was killed").await? {
                     recovered.lost += 1;
                 }
             }
         }
         Ok(recovered)
-    }
-
-    /// An attempt is lost: the state machine decides whether there is another one.
-    async fn lose(&self, saved: &Saved, step: &Step) -> Result<bool, Error> {
-        let outcome = Outcome::Infra { reason: "the process that ran it was killed".to_owned() };
-        let input = match step.kind {
-            StepKind::Setup => match saved.state.phase {
-                Phase::Setup { attempt } => Input::SetupEnded { attempt, outcome: outcome.clone() },
-                Phase::Planned | Phase::Gates | Phase::Ended { .. } => return Ok(false),
-            },
-            StepKind::Gate => {
-                let gate = saved.state.gates.iter().find(|gate| gate.name.as_str() == step.name);
-                let Some(gate) = gate else { return Ok(false) };
-                let GateStatus::Running(attempt) = &gate.status else { return Ok(false) };
-                Input::GateEnded {
-                    gate: gate.name.clone(),
-                    attempt: attempt.number,
-                    outcome: outcome.clone(),
-                }
-            }
-        };
-        let report = StepReport {
-            step: step.id,
-            fence: step.fence,
-            outcome,
-            started_at: step.state.started_at(),
-            ended_at: self.inner.parts.clock.now(),
-            reports: None,
-            note: None,
-            layer: None,
-            snapshot: None,
-        };
-        self.inner.apply(step.run, input, Some(&report)).await?;
-        Ok(true)
     }
 }
 

@@ -30,6 +30,9 @@ pub struct Saved {
     pub state: RunState,
     /// The sealed layers of gates whose files are kept.
     pub layers: BTreeMap<String, LayerId>,
+    /// The layers of the environment and the commit that gates stood on last, the lowest first.
+    #[serde(default)]
+    pub base: Vec<LayerId>,
     /// How many changes there were.
     pub sequence: u64,
     /// How far its author is trusted.
@@ -48,7 +51,15 @@ impl Saved {
         source: Option<RunSource>,
         is_whole: bool,
     ) -> Self {
-        Self { state, layers: BTreeMap::new(), sequence: 0, tier, source, is_whole }
+        Self {
+            state,
+            layers: BTreeMap::new(),
+            base: Vec::new(),
+            sequence: 0,
+            tier,
+            source,
+            is_whole,
+        }
     }
 
     /// The sealed layers of the gate and of those that it started from, the lowest first.

@@ -1,6 +1,6 @@
 //! What holds across a restart, and what is left behind.
 
-use sandgate_domain::IsolationLevel;
+use sandgate_domain::{IsolationLevel, IsolationSummary};
 use sandgate_engine::config;
 use sandgate_engine::plan::{PlanInput, plan};
 use sandgate_testkit::{CountingIds, MockClock};
@@ -62,6 +62,11 @@ fn new_run(source: Option<RunSource>) -> NewRun {
     }
 }
 
+async fn claimed(agent: &Agent, owner: &str, only: Option<RunId>) -> Assignment {
+    let claimer = Claimer { owner: owner.to_owned(), only };
+    agent.claim(&claimer, Duration::ZERO).await.unwrap().unwrap()
+}
+
 fn committed() -> Option<RunSource> {
     let (folder, sha) = ("/srv/price".into(), "a".repeat(40));
     Some(RunSource { folder, sha, base: None, branch: None })
@@ -104,8 +109,8 @@ async fn a_runner_of_all_runs_leaves_those_of_a_working_tree_alone() {
     for run in [tree, commit] {
         agent.begin(run, &isolation()).await.unwrap();
     }
-    assert_eq!(agent.claim("anybody", None).await.unwrap().run.id, commit);
-    assert_eq!(agent.claim("its own", Some(tree)).await.unwrap().run.id, tree);
+    assert_eq!(claimed(&agent, "anybody", None).await.run.id, commit);
+    assert_eq!(claimed(&agent, "its own", Some(tree)).await.run.id, tree);
 }
 
 #[tokio::test]
@@ -116,9 +121,11 @@ async fn a_step_that_was_to_stop_before_a_restart_is_to_stop_after_it() {
     before.begin(run, &isolation()).await.unwrap();
     before.cancel(run, "not wanted").await.unwrap();
 
-    let claimed = fixture.agent().claim("another process", None).await.unwrap();
+    let agent = fixture.agent();
+    let claimed = claimed(&agent, "another process", None).await;
     assert_eq!(claimed.run.id, run);
-    assert!(claimed.cancelled.is_cancelled());
+    let renewed = agent.renew(claimed.held(), Duration::from_secs(20)).await.unwrap();
+    assert_eq!(renewed.stop.as_deref(), Some("not wanted"));
 }
 
 #[tokio::test]
