@@ -10,8 +10,8 @@ use sandgate_chassis::load_or_create_step_key;
 use sandgate_domain::ErrorCode;
 use sandgate_gate_runner::{Runner, RunnerParts};
 use sandgate_integration_agent::{Agent, AgentParts, AgentService, Logs};
-use sandgate_node::{HostEnvironment, Node, NodeConfig};
-use sandgate_provider_gateway::Gateway;
+use sandgate_node::{HostEnvironment, Node, NodeConfig, NodeService};
+use sandgate_provider_gateway::{Gateway, SandboxesService};
 use sandgate_snapshot_service::SnapshotService;
 use sandgate_store::Store;
 use sandgate_wire::InProcess;
@@ -20,7 +20,7 @@ use sandgate_wire::node::v1::node_server::NodeServer;
 use sandgate_wire::sandboxes::v1::sandboxes_server::SandboxesServer;
 use sandgate_wire::snapshots::v1::layers_server::LayersServer;
 use sandgate_wire::snapshots::v1::snapshots_server::SnapshotsServer;
-use sandgate_wire::token::TokenKey;
+use sandgate_wire::token::{StepGuard, TokenKey};
 use tokio::sync::Notify;
 use tonic::service::Routes;
 
@@ -47,6 +47,8 @@ pub struct Machine {
     pub agent: Agent,
     /// Sandboxes.
     pub gateway: Gateway,
+    /// Sandboxes, as others call for them.
+    pub sandboxes: SandboxesService,
     /// This machine.
     pub node: Node,
     /// The services that gate runners call. They serve as long as this is kept.
@@ -94,9 +96,11 @@ impl Machine {
         });
         let step_key = load_or_create_step_key(&records.folder)?;
         let step_key = TokenKey::new(step_key.reveal().as_bytes());
+        let guard = StepGuard::new(step_key.clone(), Arc::clone(&context.clock));
+        let sandboxes = SandboxesService::new(gateway.clone(), guard.clone());
         let routes = Routes::default()
-            .add_service(NodeServer::new(node.clone()))
-            .add_service(SandboxesServer::new(gateway.clone()))
+            .add_service(NodeServer::new(NodeService::new(node.clone(), guard)))
+            .add_service(SandboxesServer::new(sandboxes.clone()))
             .add_service(SnapshotsServer::new(records.snapshots.clone()))
             .add_service(LayersServer::new(records.snapshots.clone()))
             .add_service(AgentService::new(agent.clone(), step_key).server());
@@ -104,7 +108,7 @@ impl Machine {
         gateway.sweep().await?;
         records.snapshots.release_builds(is_gone).await?;
         agent.recover(&node.report().summary(), is_gone).await?;
-        Ok(Self { agent, gateway, node, services, owner: owner()? })
+        Ok(Self { agent, gateway, sandboxes, node, services, owner: owner()? })
     }
 
     /// A runner of this process.

@@ -160,7 +160,7 @@ impl Wiring {
     fn routes(&self) -> Routes {
         Routes::default()
             .add_service(SnapshotsServer::new(self.records.snapshots.clone()))
-            .add_service(SandboxesServer::new(self.machine.gateway.clone()))
+            .add_service(SandboxesServer::new(self.machine.sandboxes.clone()))
     }
 
     /// Makes the services that need each other, and binds all of them.

@@ -211,7 +211,7 @@ impl Runner {
             directory: work.directory.clone(),
             changed_paths: changed_paths.map(|paths| node::Paths { paths }),
         };
-        let held = Held::create(&self.services, assignment.run.id, assignment.step, spec).await?;
+        let held = Held::create(&self.services, &assignment.lease, spec).await?;
         let scripts = Scripts {
             count: work.scripts.len(),
             shell: &self.services.facts().await?.shell,

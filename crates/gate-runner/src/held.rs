@@ -1,19 +1,23 @@
 //! One sandbox that a step holds. When nobody holds it any more it is removed.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use sandgate_domain::{LayerId, RunId, StepId};
+use sandgate_domain::LayerId;
 use sandgate_wire::node::v1 as node;
 use sandgate_wire::sandboxes::v1 as sandboxes;
-use tonic::Streaming;
+use sandgate_wire::token::with_step_token;
+use tonic::{Request, Streaming};
 
 use crate::error::Error;
+use crate::lease::Lease;
 use crate::services::Services;
 
 /// A living sandbox.
 pub(crate) struct Held {
     services: Services,
+    lease: Arc<Lease>,
     id: String,
     environment: HashMap<String, String>,
     is_gone: bool,
@@ -33,18 +37,15 @@ impl Held {
     /// Makes a sandbox for a step.
     pub async fn create(
         services: &Services,
-        run: RunId,
-        step: StepId,
+        lease: &Arc<Lease>,
         spec: node::SandboxSpec,
     ) -> Result<Self, Error> {
-        let request = sandboxes::CreateRequest {
-            run: Some(run.to_string()),
-            step: Some(step.to_string()),
-            spec: Some(spec),
-        };
+        let request = sandboxes::CreateRequest { spec: Some(spec) };
+        let request = with_step_token(request, &lease.token());
         let reply = services.sandboxes.clone().create(request).await?.into_inner();
         Ok(Self {
             services: services.clone(),
+            lease: Arc::clone(lease),
             id: reply.id,
             environment: reply.environment,
             is_gone: false,
@@ -67,20 +68,20 @@ impl Held {
             environment,
             timeout_ms: u64::try_from(command.timeout.as_millis()).unwrap_or(u64::MAX),
         };
-        Ok(self.services.node.clone().exec(request).await?.into_inner())
+        Ok(self.services.node.clone().exec(self.signed(request)).await?.into_inner())
     }
 
     /// Kills every process inside; the sandbox stays.
     pub async fn kill(&self) -> Result<(), Error> {
         let request = node::KillRequest { sandbox: self.id.clone() };
-        self.services.node.clone().kill(request).await?;
+        self.services.node.clone().kill(self.signed(request)).await?;
         Ok(())
     }
 
     /// What became of its limits and connections, after everything inside has ended.
     pub async fn inspect(&self) -> Result<node::InspectReply, Error> {
         let request = node::InspectRequest { sandbox: self.id.clone(), settled: true };
-        Ok(self.services.node.clone().inspect(request).await?.into_inner())
+        Ok(self.services.node.clone().inspect(self.signed(request)).await?.into_inner())
     }
 
     /// Files that were written below the workspace.
@@ -94,7 +95,7 @@ impl Held {
         let sandbox = self.id.clone();
         let request =
             node::ReadFilesRequest { sandbox, globs, max_files, max_bytes, max_total_bytes };
-        Ok(self.services.node.clone().read_files(request).await?.into_inner())
+        Ok(self.services.node.clone().read_files(self.signed(request)).await?.into_inner())
     }
 
     /// Ends it and turns what was written into a layer.
@@ -108,7 +109,7 @@ impl Held {
             layer: layer.to_string(),
             rule: rule.into(),
         };
-        let sealed = self.services.sandboxes.clone().seal(request).await?.into_inner();
+        let sealed = self.services.sandboxes.clone().seal(self.signed(request)).await?.into_inner();
         self.is_gone = true;
         Ok(sealed)
     }
@@ -116,12 +117,17 @@ impl Held {
     /// Ends it and removes what was written.
     pub async fn destroy(mut self) -> Result<(), Error> {
         self.is_gone = true;
-        destroy(&self.services, &self.id).await
+        destroy(&self.services, &self.lease, &self.id).await
+    }
+
+    fn signed<T>(&self, message: T) -> Request<T> {
+        with_step_token(message, &self.lease.token())
     }
 }
 
-async fn destroy(services: &Services, id: &str) -> Result<(), Error> {
+async fn destroy(services: &Services, lease: &Lease, id: &str) -> Result<(), Error> {
     let request = sandboxes::DestroyRequest { id: id.to_owned() };
+    let request = with_step_token(request, &lease.token());
     services.sandboxes.clone().destroy(request).await?;
     Ok(())
 }
@@ -131,9 +137,10 @@ impl Drop for Held {
         if self.is_gone {
             return;
         }
-        let (services, id) = (self.services.clone(), std::mem::take(&mut self.id));
+        let (services, lease) = (self.services.clone(), Arc::clone(&self.lease));
+        let id = std::mem::take(&mut self.id);
         tokio::spawn(async move {
-            if let Err(error) = destroy(&services, &id).await {
+            if let Err(error) = destroy(&services, &lease, &id).await {
                 let error = error.chain();
                 tracing::warn!(
                     sandbox.id = id,

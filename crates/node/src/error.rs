@@ -130,6 +130,9 @@ pub enum Error {
     /// The sandbox does not live in this process.
     #[error("sandbox {0} does not live here; it ended, or was made elsewhere")]
     SandboxGone(SandboxId),
+    /// The sandbox was made for another step.
+    #[error("sandbox {0} was made for another step")]
+    NotYours(SandboxId),
     /// No checkout of this name was handed over.
     #[error("no checkout `{0}` is held by this process")]
     NotHeld(String),
@@ -160,6 +163,7 @@ impl Error {
             Self::ScratchExists(_) | Self::LayerBusy(_) | Self::SourceChanged(_) => {
                 ErrorCode::Conflict
             }
+            Self::NotYours(_) => ErrorCode::PermissionDenied,
             Self::GitMissing | Self::HostUnsupported { .. } => ErrorCode::Unsupported,
             Self::NotARepository(_)
             | Self::EmptyRepository(_)

@@ -8,27 +8,51 @@ use std::sync::Arc;
 
 use sandgate_domain::{LayerId, LayerKind, SandboxId};
 use sandgate_wire::node::v1 as wire;
-use sandgate_wire::{required_field, status_with_causes};
+use sandgate_wire::token::StepGuard;
+use sandgate_wire::{optional_field, required_field, status_with_causes};
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 
 use crate::checkouts::Part;
 use crate::error::Error;
 use crate::layers::{Layer, SealRule};
+use crate::live_sandboxes::LiveGuard;
 use crate::node::{Node, Request as SandboxRequest, blocking};
 
 type Reply<T> = Result<Response<T>, Status>;
 
+/// The service over a node. Who uses a sandbox shows the token of the step that it was made for.
+#[derive(Clone)]
+pub struct NodeService {
+    node: Node,
+    guard: StepGuard,
+}
+
+impl NodeService {
+    /// The service of `node`, for the steps that `guard` lets through.
+    pub fn new(node: Node, guard: StepGuard) -> Self {
+        Self { node, guard }
+    }
+
+    /// The sandbox of a call by whoever holds the step that it was made for.
+    async fn held(&self, metadata: &MetadataMap, sandbox: &str) -> Result<LiveGuard, Status> {
+        let step = self.guard.holder(metadata)?.step;
+        let id: SandboxId = required_field("sandbox", sandbox)?;
+        self.node.live_of(id, Some(step)).await.map_err(refuse)
+    }
+}
+
 #[tonic::async_trait]
-impl wire::node_server::Node for Node {
+impl wire::node_server::Node for NodeService {
     type ExecStream = ReceiverStream<Result<wire::ExecEvent, Status>>;
     type ReadFilesStream = ReceiverStream<Result<wire::ReadFilesReply, Status>>;
 
     async fn describe(&self, _: Request<wire::DescribeRequest>) -> Reply<wire::DescribeReply> {
         Ok(Response::new(wire::DescribeReply {
-            base_fingerprint: self.base().fingerprint.clone(),
-            shell: self.shell().words(),
-            environment: self.sandbox_environment().into_iter().collect(),
+            base_fingerprint: self.node.base().fingerprint.clone(),
+            shell: self.node.shell().words(),
+            environment: self.node.sandbox_environment().into_iter().collect(),
         }))
     }
 
@@ -37,7 +61,7 @@ impl wire::node_server::Node for Node {
         request: Request<wire::ReadSourceRequest>,
     ) -> Reply<wire::ReadSourceReply> {
         let source = convert::source(request.into_inner().source)?;
-        let read = self.read_source(source).await.map_err(refuse)?;
+        let read = self.node.read_source(source).await.map_err(refuse)?;
         let tree = &read.checkout.tree;
         let kind = if tree.is_working_tree() { LayerKind::WorkingTree } else { LayerKind::Commit };
         let branch = read.checkout.branch.as_ref();
@@ -67,11 +91,11 @@ impl wire::node_server::Node for Node {
             }
         };
         let source = convert::source(request.source)?;
-        let read = self.read_source(source).await.map_err(refuse)?;
-        let store = Arc::clone(self.layers());
-        let owner = self.layer_owner();
+        let read = self.node.read_source(source).await.map_err(refuse)?;
+        let store = Arc::clone(self.node.layers());
+        let owner = self.node.layer_owner();
         let built = blocking(move || read.build(&store, id, part, owner)).await.map_err(refuse)?;
-        self.content(&built).await
+        self.node.content(&built).await
     }
 
     async fn check_layer(
@@ -80,7 +104,7 @@ impl wire::node_server::Node for Node {
     ) -> Reply<wire::CheckLayerReply> {
         use wire::check_layer_reply::State;
         let id: LayerId = required_field("layer", &request.into_inner().layer)?;
-        let store = Arc::clone(self.layers());
+        let store = Arc::clone(self.node.layers());
         let (state, reason) = match blocking(move || store.get_whole(id)).await {
             Ok(Some(_)) => (State::Whole, String::new()),
             Ok(None) => (State::Missing, String::new()),
@@ -95,7 +119,7 @@ impl wire::node_server::Node for Node {
         request: Request<wire::PersistLayersRequest>,
     ) -> Reply<wire::PersistLayersReply> {
         let layers = convert::layers(&request.into_inner().layers)?;
-        let store = Arc::clone(self.layers());
+        let store = Arc::clone(self.node.layers());
         let bytes = blocking(move || {
             store.persist(&layers)?;
             let mut bytes = 0;
@@ -113,7 +137,7 @@ impl wire::node_server::Node for Node {
         request: Request<wire::RemoveLayersRequest>,
     ) -> Reply<wire::RemoveLayersReply> {
         let layers = convert::layers(&request.into_inner().layers)?;
-        let store = Arc::clone(self.layers());
+        let store = Arc::clone(self.node.layers());
         let removing =
             blocking(move || layers.into_iter().try_for_each(|layer| store.delete(layer)));
         removing.await.map_err(refuse)?;
@@ -124,27 +148,28 @@ impl wire::node_server::Node for Node {
         &self,
         request: Request<wire::CreateSandboxRequest>,
     ) -> Reply<wire::CreateSandboxReply> {
-        let wire::CreateSandboxRequest { id, spec } = request.into_inner();
-        let request: SandboxRequest = convert::spec(required_field("id", &id)?, spec)?;
-        let environment = self.create(request).await.map_err(refuse)?;
+        let wire::CreateSandboxRequest { id, spec, step } = request.into_inner();
+        let step = optional_field("step", step.as_deref())?;
+        let request: SandboxRequest = convert::spec(required_field("id", &id)?, step, spec)?;
+        let environment = self.node.create(request).await.map_err(refuse)?;
         let environment = environment.into_iter().collect();
         Ok(Response::new(wire::CreateSandboxReply { environment }))
     }
 
     async fn exec(&self, request: Request<wire::ExecRequest>) -> Reply<Self::ExecStream> {
-        exec::start(self.clone(), request.into_inner()).await
+        let live = self.held(request.metadata(), &request.get_ref().sandbox).await?;
+        exec::start(live, request.into_inner()).await
     }
 
     async fn kill(&self, request: Request<wire::KillRequest>) -> Reply<wire::KillReply> {
-        let id: SandboxId = required_field("sandbox", &request.into_inner().sandbox)?;
-        self.live(id).await.map_err(refuse)?.kill_processes().await;
+        let live = self.held(request.metadata(), &request.get_ref().sandbox).await?;
+        live.kill_processes().await;
         Ok(Response::new(wire::KillReply {}))
     }
 
     async fn inspect(&self, request: Request<wire::InspectRequest>) -> Reply<wire::InspectReply> {
+        let live = self.held(request.metadata(), &request.get_ref().sandbox).await?;
         let request = request.into_inner();
-        let id: SandboxId = required_field("sandbox", &request.sandbox)?;
-        let live = self.live(id).await.map_err(refuse)?;
         let mut broken = live.broken_limit();
         if broken.is_none() && request.settled {
             broken = live.overstepped().await.map_err(refuse)?;
@@ -158,7 +183,8 @@ impl wire::node_server::Node for Node {
         &self,
         request: Request<wire::ReadFilesRequest>,
     ) -> Reply<Self::ReadFilesStream> {
-        files::read(self, request.into_inner()).await
+        let live = self.held(request.metadata(), &request.get_ref().sandbox).await?;
+        files::read(&live, request.into_inner()).await
     }
 
     async fn seal_sandbox(
@@ -173,16 +199,19 @@ impl wire::node_server::Node for Node {
             wire::SealRule::Gate => SealRule::Gate,
             wire::SealRule::Unspecified => return Err(convert::missing("rule")),
         };
-        let sealed = self.seal(id, layer, rule).await.map_err(refuse)?;
-        self.content(&sealed).await
+        let step = optional_field("step", request.step.as_deref())?;
+        let sealed = self.node.seal(id, step, layer, rule).await.map_err(refuse)?;
+        self.node.content(&sealed).await
     }
 
     async fn destroy_sandbox(
         &self,
         request: Request<wire::DestroySandboxRequest>,
     ) -> Reply<wire::DestroySandboxReply> {
-        let id: SandboxId = required_field("sandbox", &request.into_inner().sandbox)?;
-        self.destroy(id).await.map_err(refuse)?;
+        let request = request.into_inner();
+        let id: SandboxId = required_field("sandbox", &request.sandbox)?;
+        let step = optional_field("step", request.step.as_deref())?;
+        self.node.destroy(id, step).await.map_err(refuse)?;
         Ok(Response::new(wire::DestroySandboxReply {}))
     }
 }

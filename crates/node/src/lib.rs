@@ -17,6 +17,7 @@ pub mod source;
 pub use base::{HostBase, HostEnvironment};
 pub use checkouts::Checkout;
 pub use error::Error;
+pub use grpc::NodeService;
 pub use layers::{Layer, LayerStore, SealRule};
 pub use live::Live;
 pub use live_sandboxes::LiveGuard;

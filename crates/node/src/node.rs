@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use sandgate_domain::{LayerId, Resources, SandboxId};
+use sandgate_domain::{LayerId, Resources, SandboxId, StepId};
 use sandgate_egress::Policy;
 use sandgate_sandbox::{Bind, Engine, EngineConfig, Network, Report, Spec};
 
@@ -31,6 +31,8 @@ pub struct NodeConfig {
 pub struct Request {
     /// Its id.
     pub id: SandboxId,
+    /// The step that it is made for: nobody else gets to use it. None: it is for this process.
+    pub step: Option<StepId>,
     /// The layers above the base, lowest first.
     pub layers: Vec<LayerId>,
     /// Whether it reaches the outside through the proxy.
@@ -130,7 +132,7 @@ impl Node {
     /// # Errors
     /// If a layer is missing, or the machine refuses; nothing is left behind then.
     pub async fn create(&self, request: Request) -> Result<BTreeMap<String, String>, Error> {
-        let id = request.id;
+        let (id, step) = (request.id, request.step);
         let live = match self.inner.make(request, self.sandbox_environment()).await {
             Ok(live) => live,
             Err(error) => {
@@ -139,29 +141,38 @@ impl Node {
             }
         };
         let environment = live.environment().clone();
-        self.inner.live.insert(id, live);
+        self.inner.live.insert(id, step, live);
         Ok(environment)
     }
 
-    /// A sandbox of this process. Nobody ends it while the answer is kept.
+    /// A sandbox that was made for this process. Nobody ends it while the answer is kept.
     ///
     /// # Errors
-    /// If it does not live here.
+    /// If it does not live here, or was made for a step.
     pub async fn live(&self, id: SandboxId) -> Result<LiveGuard, Error> {
-        self.inner.live.get(id).await
+        self.live_of(id, None).await
+    }
+
+    pub(crate) async fn live_of(
+        &self,
+        id: SandboxId,
+        step: Option<StepId>,
+    ) -> Result<LiveGuard, Error> {
+        self.inner.live.get(id, step).await
     }
 
     /// Stops everything inside a sandbox and turns what was written into a layer.
     ///
     /// # Errors
-    /// If it does not live here, or its files can't be moved into the store.
+    /// If it does not live here or is not of this step, or its files can't be moved into the store.
     pub async fn seal(
         &self,
         id: SandboxId,
+        step: Option<StepId>,
         layer: LayerId,
         rule: SealRule,
     ) -> Result<Layer, Error> {
-        let live = self.inner.live.take(id).await.ok_or(Error::SandboxGone(id))?;
+        let live = self.inner.live.take(id, step).await?;
         live.seal(layer, rule).await
     }
 
@@ -169,11 +180,12 @@ impl Node {
     /// Nothing there is not an error.
     ///
     /// # Errors
-    /// If a file can't be removed.
-    pub async fn destroy(&self, id: SandboxId) -> Result<(), Error> {
-        match self.inner.live.take(id).await {
-            Some(live) => live.destroy().await,
-            None => self.inner.remove_remains(id).await,
+    /// If it is not of this step, or a file can't be removed.
+    pub async fn destroy(&self, id: SandboxId, step: Option<StepId>) -> Result<(), Error> {
+        match self.inner.live.take(id, step).await {
+            Ok(live) => live.destroy().await,
+            Err(Error::SandboxGone(_)) => self.inner.remove_remains(id).await,
+            Err(error) => Err(error),
         }
     }
 

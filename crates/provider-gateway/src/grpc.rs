@@ -3,7 +3,8 @@
 use sandgate_domain::{ErrorCode, LayerId, SandboxId};
 use sandgate_wire::node::v1::LayerContent;
 use sandgate_wire::sandboxes::v1 as wire;
-use sandgate_wire::{optional_field, required_field, status, status_with_causes};
+use sandgate_wire::token::StepGuard;
+use sandgate_wire::{required_field, status, status_with_causes};
 use tonic::{Request, Response, Status};
 
 use crate::{Error, Gateway, Purpose};
@@ -11,8 +12,22 @@ use crate::{Error, Gateway, Purpose};
 /// The name of this machine in lists: there is one.
 const NODE: &str = "local";
 
+/// The service over a gateway. Who makes, seals or ends a sandbox shows the token of its step.
+#[derive(Clone)]
+pub struct SandboxesService {
+    gateway: Gateway,
+    guard: StepGuard,
+}
+
+impl SandboxesService {
+    /// The service of `gateway`, for the steps that `guard` lets through.
+    pub fn new(gateway: Gateway, guard: StepGuard) -> Self {
+        Self { gateway, guard }
+    }
+}
+
 #[tonic::async_trait]
-impl wire::sandboxes_server::Sandboxes for Gateway {
+impl wire::sandboxes_server::Sandboxes for SandboxesService {
     async fn list(
         &self,
         request: Request<wire::ListRequest>,
@@ -22,7 +37,7 @@ impl wire::sandboxes_server::Sandboxes for Gateway {
         let start: usize = token
             .map_or(Ok(0), str::parse)
             .map_err(|_| status(ErrorCode::InvalidArgument, "this is no page token of ours"))?;
-        let all = self.store.live_sandboxes().list().await;
+        let all = self.gateway.store.live_sandboxes().list().await;
         let mut all = all.map_err(|error| status(error.code(), error.to_string()))?;
         all.reverse();
         let rest = all.get(start..).unwrap_or_default();
@@ -45,14 +60,11 @@ impl wire::sandboxes_server::Sandboxes for Gateway {
         &self,
         request: Request<wire::CreateRequest>,
     ) -> Result<Response<wire::CreateReply>, Status> {
-        let wire::CreateRequest { run, step, spec } = request.into_inner();
-        let purpose = Purpose {
-            run: optional_field("run", run.as_deref())?,
-            step: optional_field("step", step.as_deref())?,
-        };
-        let spec =
-            spec.ok_or_else(|| status(ErrorCode::InvalidArgument, "field `spec` is missing"))?;
-        let created = Gateway::create(self, purpose, spec).await.map_err(refuse)?;
+        let token = self.guard.holder(request.metadata())?;
+        let purpose = Purpose { run: Some(token.run), step: Some(token.step) };
+        let missing = || status(ErrorCode::InvalidArgument, "field `spec` is missing");
+        let spec = request.into_inner().spec.ok_or_else(missing)?;
+        let created = self.gateway.create(purpose, spec).await.map_err(refuse)?;
         let (id, environment) = (created.id.to_string(), created.environment);
         Ok(Response::new(wire::CreateReply { id, environment }))
     }
@@ -61,10 +73,11 @@ impl wire::sandboxes_server::Sandboxes for Gateway {
         &self,
         request: Request<wire::SealRequest>,
     ) -> Result<Response<LayerContent>, Status> {
+        let step = Some(self.guard.holder(request.metadata())?.step);
         let request = request.into_inner();
         let id: SandboxId = required_field("id", &request.id)?;
         let layer: LayerId = required_field("layer", &request.layer)?;
-        let sealed = Gateway::seal(self, id, layer, request.rule()).await.map_err(refuse)?;
+        let sealed = self.gateway.seal(id, step, layer, request.rule()).await.map_err(refuse)?;
         Ok(Response::new(sealed))
     }
 
@@ -72,8 +85,9 @@ impl wire::sandboxes_server::Sandboxes for Gateway {
         &self,
         request: Request<wire::DestroyRequest>,
     ) -> Result<Response<wire::DestroyReply>, Status> {
+        let step = Some(self.guard.signed(request.metadata())?.step);
         let id: SandboxId = required_field("id", &request.into_inner().id)?;
-        Gateway::destroy(self, id).await.map_err(refuse)?;
+        self.gateway.destroy(id, step).await.map_err(refuse)?;
         Ok(Response::new(wire::DestroyReply {}))
     }
 }

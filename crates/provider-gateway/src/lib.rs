@@ -23,6 +23,7 @@ use sandgate_wire::node::v1::{
 use tonic::Status;
 
 pub use error::Error;
+pub use grpc::SandboxesService;
 pub use holder::{is_alive, is_owner_gone, owner_name, this_process};
 pub use sweep::Swept;
 
@@ -88,8 +89,10 @@ impl Gateway {
             created_at: self.clock.now(),
         };
         self.store.live_sandboxes().insert(&row).await?;
-        let unfinished = Unfinished { gateway: Some(self.clone()), id };
-        let request = CreateSandboxRequest { id: id.to_string(), spec: Some(spec) };
+        let step = purpose.step;
+        let unfinished = Unfinished { gateway: Some(self.clone()), id, step };
+        let step = step.map(|step| step.to_string());
+        let request = CreateSandboxRequest { id: id.to_string(), spec: Some(spec), step };
         match self.node.clone().create_sandbox(request).await {
             Ok(reply) => {
                 unfinished.done();
@@ -103,29 +106,32 @@ impl Gateway {
         }
     }
 
-    /// Ends a sandbox and removes what it wrote. A sandbox that has ended is no error.
+    /// Ends a sandbox that was made for `step` and removes what it wrote. A sandbox that has ended is no error.
     ///
     /// # Errors
     /// If something can't be removed; a later sweep tries again.
-    pub async fn destroy(&self, id: SandboxId) -> Result<(), Error> {
-        let request = DestroySandboxRequest { sandbox: id.to_string() };
+    pub async fn destroy(&self, id: SandboxId, step: Option<StepId>) -> Result<(), Error> {
+        let step = step.map(|step| step.to_string());
+        let request = DestroySandboxRequest { sandbox: id.to_string(), step };
         self.node.clone().destroy_sandbox(request).await?;
         self.store.live_sandboxes().remove(&self.tenant, id).await?;
         Ok(())
     }
 
-    /// Ends a sandbox and turns what it wrote into the files of a layer. The row of the layer is the caller's to finish.
+    /// Ends a sandbox that was made for `step` and turns what it wrote into the files of a layer. The row of the layer is the caller's to finish.
     ///
     /// # Errors
     /// If the files can't be moved.
     pub async fn seal(
         &self,
         id: SandboxId,
+        step: Option<StepId>,
         layer: LayerId,
         rule: SealRule,
     ) -> Result<LayerContent, Error> {
         let (sandbox, layer) = (id.to_string(), layer.to_string());
-        let request = SealSandboxRequest { sandbox, layer, rule: rule.into() };
+        let step = step.map(|step| step.to_string());
+        let request = SealSandboxRequest { sandbox, layer, rule: rule.into(), step };
         let sealed = self.node.clone().seal_sandbox(request).await?.into_inner();
         self.store.live_sandboxes().remove(&self.tenant, id).await?;
         Ok(sealed)
@@ -144,6 +150,7 @@ fn layers(spec: &SandboxSpec) -> Result<Vec<LayerId>, Error> {
 struct Unfinished {
     gateway: Option<Gateway>,
     id: SandboxId,
+    step: Option<StepId>,
 }
 
 impl Unfinished {
@@ -154,9 +161,9 @@ impl Unfinished {
 
 impl Drop for Unfinished {
     fn drop(&mut self) {
-        let (Some(gateway), id) = (self.gateway.take(), self.id) else { return };
+        let (Some(gateway), id, step) = (self.gateway.take(), self.id, self.step) else { return };
         tokio::spawn(async move {
-            if let Err(error) = gateway.destroy(id).await {
+            if let Err(error) = gateway.destroy(id, step).await {
                 tracing::warn!(sandbox.id = %id, %error, "a sandbox that nobody waited for is left to the sweep");
             }
         });

@@ -25,7 +25,8 @@ impl Gateway {
             if !seen.insert(row.id) || is_alive(&row.holder)? {
                 continue;
             }
-            let request = DestroySandboxRequest { sandbox: row.id.to_string() };
+            let step = row.step.map(|step| step.to_string());
+            let request = DestroySandboxRequest { sandbox: row.id.to_string(), step };
             self.node.clone().destroy_sandbox(request).await?;
             self.store.live_sandboxes().remove(&row.tenant, row.id).await?;
             swept.sandboxes += 1;

@@ -4,12 +4,16 @@
 //! The text is `v1.<tenant>.<run>.<step>.<fence>.<lease, in milliseconds since 1970>.<HMAC-SHA256 of all before, in hex>`.
 //! It is as good as the step itself while the lease lasts: it is never logged.
 
+mod guard;
+
 use std::fmt;
 use std::str::FromStr;
 
 use ring::hmac;
 use sandgate_domain::{ErrorCode, RunId, StepId, TenantId, Timestamp};
 use tonic::metadata::{Ascii, MetadataMap, MetadataValue};
+
+pub use guard::StepGuard;
 
 /// The metadata key that carries the token of a step.
 pub const STEP_TOKEN_KEY: &str = "sandgate-step-token";

@@ -69,7 +69,7 @@ pub async fn run(context: &Context, command: Debug) -> Result<Exit, Failure> {
     let live = machine.node.live(created.id).await?;
     let status = enter(context, &snapshot, &live, command.command).await;
     drop(live);
-    machine.gateway.destroy(created.id).await?;
+    machine.gateway.destroy(created.id, None).await?;
     exit_of(status?)
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use sandgate_domain::{ErrorCode, LayerId, SandboxId};
+use sandgate_domain::{ErrorCode, LayerId, SandboxId, StepId};
 use sandgate_wire::node::v1 as wire;
 use sandgate_wire::{required_field, status};
 use tonic::Status;
@@ -46,11 +46,16 @@ pub(super) fn source(source: Option<wire::Source>) -> Result<Source, Status> {
     Ok(Source { place, setup, tier })
 }
 
-pub(super) fn spec(id: SandboxId, spec: Option<wire::SandboxSpec>) -> Result<Request, Status> {
+pub(super) fn spec(
+    id: SandboxId,
+    step: Option<StepId>,
+    spec: Option<wire::SandboxSpec>,
+) -> Result<Request, Status> {
     let spec = spec.ok_or_else(|| missing("spec"))?;
     let limits = spec.limits.ok_or_else(|| missing("spec.limits"))?;
     Ok(Request {
         id,
+        step,
         layers: layers(&spec.layers)?,
         network: spec.network,
         private_ranges: spec.private_ranges,

@@ -4,11 +4,9 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use sandgate_domain::SandboxId;
 use sandgate_sandbox::{Command, ExitStatus, Limit, Process};
 use sandgate_wire::common::v1::Stream;
 use sandgate_wire::node::v1 as wire;
-use sandgate_wire::required_field;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::mpsc::{self, Sender};
 use tokio_stream::wrappers::ReceiverStream;
@@ -18,7 +16,6 @@ use wire::exec_event::{Ended, Event, NotStarted, Output, Started, TimedOut};
 
 use super::refuse;
 use crate::live_sandboxes::LiveGuard;
-use crate::node::Node;
 
 /// How much output is sent in one piece.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -35,13 +32,11 @@ type Events = Sender<Result<wire::ExecEvent, Status>>;
 struct Gone;
 
 pub(super) async fn start(
-    node: Node,
+    live: LiveGuard,
     request: wire::ExecRequest,
 ) -> Result<Response<ReceiverStream<Result<wire::ExecEvent, Status>>>, Status> {
-    let id: SandboxId = required_field("sandbox", &request.sandbox)?;
     let timeout = Duration::from_millis(request.timeout_ms).min(LONGEST);
     let deadline = tokio::time::Instant::now() + timeout;
-    let live = node.live(id).await.map_err(refuse)?;
     let (events, received) = mpsc::channel(WINDOW);
     let process = match live.start(command(request)).await {
         Ok(process) => process,

@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use sandgate_domain::{Resources, SandboxId};
-use sandgate_node::{HostEnvironment, Node, NodeConfig};
+use sandgate_domain::{Resources, RunId, SandboxId, StepId, TenantId, Timestamp};
+use sandgate_node::{HostEnvironment, Node, NodeConfig, NodeService};
+use sandgate_testkit::MockClock;
 use sandgate_wire::node::v1::exec_event::ended::How;
 use sandgate_wire::node::v1::exec_event::{Ended, Event};
 use sandgate_wire::node::v1::node_client::NodeClient;
@@ -16,10 +18,12 @@ use sandgate_wire::node::v1::{
     InspectRequest, KillRequest, ReadFilesRequest, RemoveLayersRequest, SandboxSpec, SealRule,
     SealSandboxRequest, check_layer_reply,
 };
+use sandgate_wire::token::{StepGuard, StepToken, TokenKey, with_step_token};
 use sandgate_wire::{Connection, InProcess};
 use tempfile::TempDir;
 use tonic::service::Routes;
-use tonic::{Code, Streaming};
+use tonic::{Code, Request, Streaming};
+use uuid::Uuid;
 
 use crate::support::{layer_id, sandbox_id, search_path};
 
@@ -28,6 +32,33 @@ struct Machine {
     folder: TempDir,
     node: NodeClient<Connection>,
     _services: InProcess,
+}
+
+/// The step that sandboxes are made for.
+const STEP: u128 = 5;
+
+fn step_id(number: u128) -> StepId {
+    StepId::from_uuid(Uuid::from_u128(number))
+}
+
+/// A call by whoever holds a step under a fence.
+fn held_by<T>(message: T, step: u128, fence: u64) -> Request<T> {
+    let token = StepToken {
+        tenant: "default".parse::<TenantId>().unwrap(),
+        run: RunId::from_uuid(Uuid::from_u128(4)),
+        step: step_id(step),
+        fence,
+        lease_until: Timestamp::from_micros(i64::MAX / 2),
+    };
+    with_step_token(message, &key().sign(&token))
+}
+
+fn held<T>(message: T) -> Request<T> {
+    held_by(message, STEP, 1)
+}
+
+fn key() -> TokenKey {
+    TokenKey::new(&[7; 32])
 }
 
 /// What a command wrote, and how it ended.
@@ -49,7 +80,9 @@ impl Machine {
             return None;
         }
         let services = InProcess::new();
-        services.bind(Routes::new(NodeServer::new(node))).unwrap();
+        let guard = StepGuard::new(key(), Arc::new(MockClock::default()));
+        let service = NodeServer::new(NodeService::new(node, guard));
+        services.bind(Routes::new(service)).unwrap();
         let node = NodeClient::new(services.connection());
         Some(Self { folder, node, _services: services })
     }
@@ -61,7 +94,8 @@ impl Machine {
             directory: "/tmp".to_owned(),
             ..SandboxSpec::default()
         };
-        let request = CreateSandboxRequest { id: id.to_string(), spec: Some(spec) };
+        let step = Some(step_id(STEP).to_string());
+        let request = CreateSandboxRequest { id: id.to_string(), spec: Some(spec), step };
         let reply = self.node.clone().create_sandbox(request).await.unwrap().into_inner();
         assert_eq!(reply.environment.get("CI").map(String::as_str), Some("true"));
         id
@@ -78,7 +112,7 @@ impl Machine {
             ]),
             timeout_ms: u64::try_from(timeout.as_millis()).unwrap(),
         };
-        self.node.clone().exec(request).await.unwrap().into_inner()
+        self.node.clone().exec(held(request)).await.unwrap().into_inner()
     }
 
     async fn run(&self, id: SandboxId, script: &str, timeout: Duration) -> Seen {
@@ -185,7 +219,7 @@ async fn what_was_written_is_read_sealed_and_removed() {
         max_bytes: 100,
         max_total_bytes: 20,
     };
-    let mut found = node.read_files(request).await.unwrap().into_inner();
+    let mut found = node.read_files(held(request)).await.unwrap().into_inner();
     let (mut files, mut left_out) = (0, Vec::new());
     while let Some(message) = found.message().await.unwrap() {
         match message.found.unwrap() {
@@ -204,6 +238,7 @@ async fn what_was_written_is_read_sealed_and_removed() {
         sandbox: id.to_string(),
         layer: layer.clone(),
         rule: SealRule::Gate.into(),
+        step: Some(step_id(STEP).to_string()),
     };
     let content = node.seal_sandbox(seal.clone()).await.unwrap().into_inner();
     assert_eq!(content.bytes, 24);
@@ -228,16 +263,17 @@ async fn ending_a_sandbox_twice_is_no_error() {
     let mut node = machine.node.clone();
     let id = machine.create(1, Resources::default()).await;
     let inspect = InspectRequest { sandbox: id.to_string(), settled: true };
-    let inspected = node.inspect(inspect.clone()).await.unwrap().into_inner();
+    let inspected = node.inspect(held(inspect.clone())).await.unwrap().into_inner();
     assert_eq!((inspected.broken_limit, inspected.incidents.len()), (None, 0));
-    let destroy = DestroySandboxRequest { sandbox: id.to_string() };
+    let step = Some(step_id(STEP).to_string());
+    let destroy = DestroySandboxRequest { sandbox: id.to_string(), step };
     for _ in 0..2 {
         node.destroy_sandbox(destroy.clone()).await.unwrap();
         assert!(!machine.run_folder(id).exists());
     }
-    assert_eq!(node.inspect(inspect).await.unwrap_err().code(), Code::NotFound);
+    assert_eq!(node.inspect(held(inspect)).await.unwrap_err().code(), Code::NotFound);
     let kill = KillRequest { sandbox: id.to_string() };
-    assert_eq!(node.kill(kill).await.unwrap_err().code(), Code::NotFound);
+    assert_eq!(node.kill(held(kill)).await.unwrap_err().code(), Code::NotFound);
 }
 
 #[tokio::test]
@@ -255,10 +291,11 @@ async fn what_can_not_be_meant_is_refused_with_the_field() {
     let test = "what_can_not_be_meant_is_refused_with_the_field";
     let Some(machine) = Machine::open(test).await else { return };
     let mut node = machine.node.clone();
-    let refused = node.kill(KillRequest { sandbox: "../../etc".to_owned() }).await.unwrap_err();
+    let refused =
+        node.kill(held(KillRequest { sandbox: "../../etc".to_owned() })).await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument);
     assert!(refused.message().contains("`sandbox`"), "{refused}");
-    let no_spec = CreateSandboxRequest { id: sandbox_id(3).to_string(), spec: None };
+    let no_spec = CreateSandboxRequest { id: sandbox_id(3).to_string(), spec: None, step: None };
     let refused = node.create_sandbox(no_spec).await.unwrap_err();
     assert!(refused.message().contains("`spec`"), "{refused}");
     let missing = SandboxSpec {
@@ -267,8 +304,31 @@ async fn what_can_not_be_meant_is_refused_with_the_field() {
         directory: "/tmp".to_owned(),
         ..SandboxSpec::default()
     };
-    let request = CreateSandboxRequest { id: sandbox_id(4).to_string(), spec: Some(missing) };
+    let request =
+        CreateSandboxRequest { id: sandbox_id(4).to_string(), spec: Some(missing), step: None };
     let refused = node.create_sandbox(request).await.unwrap_err();
     assert_eq!(refused.code(), Code::NotFound, "{refused}");
     assert!(!machine.run_folder(sandbox_id(4)).exists(), "nothing is left behind");
+}
+
+#[tokio::test]
+async fn a_sandbox_is_for_its_step_and_for_the_latest_claim_of_it() {
+    let test = "a_sandbox_is_for_its_step_and_for_the_latest_claim_of_it";
+    let Some(machine) = Machine::open(test).await else { return };
+    let mut node = machine.node.clone();
+    let id = machine.create(1, Resources::default()).await;
+    let kill = || KillRequest { sandbox: id.to_string() };
+    node.kill(held(kill())).await.unwrap();
+    let refused = node.kill(kill()).await.unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied, "without a token: {refused}");
+    let refused = node.kill(held_by(kill(), STEP + 1, 1)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied, "of another step: {refused}");
+    node.kill(held_by(kill(), STEP, 2)).await.unwrap();
+    let refused = node.kill(held(kill())).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Aborted, "of an earlier claim: {refused}");
+    let strange = Some(step_id(STEP + 1).to_string());
+    let destroy = DestroySandboxRequest { sandbox: id.to_string(), step: strange };
+    let refused = node.destroy_sandbox(destroy).await.unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied, "{refused}");
+    assert!(machine.run_folder(id).exists());
 }
