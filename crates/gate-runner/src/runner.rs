@@ -26,7 +26,7 @@ const BACKOFF: Duration = Duration::from_millis(500);
 /// How long one call waits for a step, in milliseconds.
 const WAIT_MS: u32 = 20_000;
 /// How long the agent may refuse to hand out steps of a run that only this process can go on with.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(10);
 /// How long steps that are under way may go on after a stop.
 const GRACE: Duration = Duration::from_secs(5);
 

@@ -79,7 +79,18 @@ impl Database {
         &self,
         doing: &'static str,
     ) -> Result<Transaction<'static, Sqlite>, Error> {
-        self.inner.writer.begin_with("BEGIN IMMEDIATE").await.map_err(while_doing(doing))
+        let begun = match self.inner.writer.begin_with("BEGIN IMMEDIATE").await {
+            Err(sqlx::Error::InvalidSavePointStatement) => self.begin_anew().await,
+            begun => begun,
+        };
+        begun.map_err(while_doing(doing))
+    }
+
+    /// On a full disk SQLite undoes a transaction by itself, and the driver does not hear of it: that connection would never
+    /// begin another one.
+    async fn begin_anew(&self) -> Result<Transaction<'static, Sqlite>, sqlx::Error> {
+        self.inner.writer.acquire().await?.close().await?;
+        self.inner.writer.begin_with("BEGIN IMMEDIATE").await
     }
 
     /// Closes all connections.
