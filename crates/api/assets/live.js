@@ -80,6 +80,29 @@ function startLog(log) {
   );
 }
 
+const REFRESH_MILLISECONDS = 3000;
+
+/** Fetches a list again for as long as something in it goes on and somebody looks. */
+function startList(list) {
+  async function refresh() {
+    if (!document.hidden) {
+      try {
+        const answer = await fetch(location.href, { credentials: "same-origin" });
+        const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+        const fresh = page.getElementById(list.id);
+        if (answer.ok && fresh) {
+          replace(list, fresh.innerHTML);
+          if (!("refresh" in fresh.dataset)) return;
+        }
+      } catch {
+        // Not reachable now: the next time tells.
+      }
+    }
+    setTimeout(refresh, REFRESH_MILLISECONDS);
+  }
+  setTimeout(refresh, REFRESH_MILLISECONDS);
+}
+
 async function copy(button) {
   const source = document.getElementById(button.dataset.copy);
   try {
@@ -99,5 +122,7 @@ document.addEventListener("click", (event) => {
 });
 const run = document.querySelector("[data-events]");
 if (run) startRun(run);
+const list = document.querySelector("[data-refresh]");
+if (list) startList(list);
 const log = document.querySelector("pre.log");
 if (log) startLog(log);

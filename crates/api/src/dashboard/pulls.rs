@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
 use super::view::{Mark, Moment, clean, mark};
-use super::{Frame, answer, command, link, render};
+use super::{Frame, answer, command, link, path, render};
 use crate::extract::{Id, Params};
 use crate::problem::Problem;
 use crate::rest::pull_requests::{
@@ -133,10 +133,8 @@ pub async fn approve(
         (Err(problem), _) => Err(problem),
         (_, Err(_)) => Err(Problem::invalid("the form must hold `sha`")),
     };
-    let page = approved.map(|pull| {
-        let id: String = form_urlencoded::byte_serialize(pull.id.as_bytes()).collect();
-        Redirect::to(&format!("/pull-requests/{id}")).into_response()
-    });
+    let page =
+        approved.map(|pull| Redirect::to(&path(&["pull-requests", &pull.id])).into_response());
     answer(&app, page)
 }
 

@@ -37,7 +37,7 @@ pub struct Mark {
     pub kind: &'static str,
 }
 
-const MARKS: [(&str, Mark); 15] = [
+const MARKS: [(&str, Mark); 20] = [
     ("success", Mark { word: "Success", kind: "success" }),
     ("failure", Mark { word: "Failure", kind: "failure" }),
     ("error", Mark { word: "Error", kind: "error" }),
@@ -53,6 +53,11 @@ const MARKS: [(&str, Mark); 15] = [
     ("in_progress", Mark { word: "Running", kind: "running" }),
     ("queued", Mark { word: "Queued", kind: "waiting" }),
     ("ready", Mark { word: "Ready", kind: "waiting" }),
+    ("succeeded", Mark { word: "Acted on", kind: "success" }),
+    ("ignored", Mark { word: "Ignored", kind: "skip" }),
+    ("failed", Mark { word: "Failed", kind: "failure" }),
+    ("creating", Mark { word: "Being made", kind: "running" }),
+    ("duplicate", Mark { word: "Known already", kind: "skip" }),
 ];
 
 /// The mark of a result, or of a state that has none yet.
@@ -117,7 +122,9 @@ impl From<&GateItem> for GateRow {
 
 fn reason(gate: &GateItem) -> String {
     let stated = gate.waiting.as_ref().or(gate.reason.as_ref()).cloned();
+    // A reason of the runner's own names the status already.
     let status = match (gate.exit_code, gate.signal) {
+        _ if stated.as_deref().is_some_and(|text| text.starts_with("exit code")) => None,
         (_, Some(signal)) => Some(format!("ended by signal {signal}")),
         (Some(code), None) if code != 0 => Some(format!("exit status {code}")),
         (_, None) => None,

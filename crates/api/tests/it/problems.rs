@@ -132,7 +132,7 @@ fn assert_calm(answer: &Answer, what: &str) {
     }
 }
 
-const PREFIXES: [&str; 14] = [
+const PREFIXES: [&str; 18] = [
     "/",
     "/api/v1/runs",
     "/api/v1/runs/",
@@ -144,6 +144,10 @@ const PREFIXES: [&str; 14] = [
     "/api/v1/deliveries",
     "/runs",
     "/runs/",
+    "/snapshots",
+    "/sandboxes",
+    "/deliveries",
+    "/deliveries/",
     "/gates/",
     "/pull-requests/",
     "/assets/",
