@@ -2,6 +2,7 @@
 
 use sandgate_sandbox::Finding;
 use serde::Serialize;
+use serde_json::json;
 
 use crate::context::Context;
 use crate::exit::Exit;
@@ -60,13 +61,17 @@ pub async fn run(context: &Context) -> Result<Exit, Failure> {
     let shell = node.shell().argv("SCRIPT").join(" ");
     lines.push(Line::fact("scripts", "shell", shell));
     lines.push(Line::fact("state", "folder", folder.display().to_string()));
-    if context.global.output == Format::Table {
-        output::write(&table(&lines))?;
-    } else {
-        output::document(
-            context.global.output,
-            &serde_json::json!({ "isolation": summary, "usable": report.usable(), "checks": lines }),
-        )?;
+    match context.global.output {
+        Format::Table => output::write(&table(&lines))?,
+        Format::Name => {
+            let missing = lines.iter().filter(|line| !line.ok);
+            output::write(&missing.map(|line| format!("{}\n", line.name)).collect::<String>())?;
+        }
+        format @ (Format::Json | Format::Jsonl | Format::Yaml) => {
+            let usable = report.usable();
+            let found = json!({ "isolation": summary, "usable": usable, "checks": lines });
+            output::document(format, &found)?;
+        }
     }
     Ok(if report.usable() { Exit::Ok } else { Exit::Failed })
 }
