@@ -108,10 +108,11 @@ pub async fn page(State(app): State<Arc<App>>, id: Result<Id<String>, Problem>) 
 
 async fn show(app: &App, id: String) -> Result<Response, Problem> {
     let mut pull = load(app, id).await?;
-    pull.comment = pull.comment.map(|comment| clean(&comment));
+    pull.comment = pull.comment.map(|comment| clean(without_tag(&comment)));
     let checks = std::mem::take(&mut pull.checks);
     let number = pull.number.to_string();
-    let approve_command = command(app, &["pr", "approve", &number, "--sha", &pull.head_sha]);
+    let words = ["pr", "approve", &number, "--sha", &pull.head_sha, "--repo", &pull.repo];
+    let approve_command = command(app, &words);
     render(&PullPage {
         frame: Frame::new(app, "pull-requests"),
         base_sha: short_sha(&pull.base_sha),
@@ -136,6 +137,14 @@ pub async fn approve(
     let page =
         approved.map(|pull| Redirect::to(&path(&["pull-requests", &pull.id])).into_response());
     answer(&app, page)
+}
+
+/// The comment without the first line by which we find it again.
+fn without_tag(comment: &str) -> &str {
+    match comment.split_once('\n') {
+        Some((tag, rest)) if tag.starts_with("<!--") && tag.ends_with("-->") => rest,
+        Some(_) | None => comment,
+    }
 }
 
 fn row(app: &App, pull: PullRequestItem) -> PullRow {

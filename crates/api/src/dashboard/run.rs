@@ -137,7 +137,7 @@ async fn view(app: &App, id: Result<Id<RunId>, Problem>) -> Result<RunView, Prob
         waiting: run.waiting.clone().unwrap_or_default(),
         duration: millis(run.duration_ms),
         isolation: run.isolation.as_ref().map(isolation),
-        gates: run.setups.iter().chain(&run.gates).map(GateRow::from).collect(),
+        gates: run.setups.iter().chain(&run.gates).map(|gate| GateRow::new(app, gate)).collect(),
         snapshots: snapshots(app, &run),
         has_ended: run.result.is_some(),
         created: Moment::new(app, run.created),

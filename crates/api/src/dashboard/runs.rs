@@ -6,10 +6,11 @@ use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
 
-use super::view::{Mark, Moment, mark, millis};
+use super::view::{Mark, Moment, elapsed, mark, millis};
 use super::{Frame, answer, command, link, render};
 use crate::extract::Params;
 use crate::problem::Problem;
+use crate::rest::gate_item::GateItem;
 use crate::rest::run_item::RunItem;
 use crate::rest::runs::{RunsQuery, find};
 use crate::router::App;
@@ -97,7 +98,10 @@ fn row(app: &App, run: &RunItem) -> RunRow {
         gates: format!("{good} of {} passed", run.gates.len()),
         pull_request: run.pull_request.clone(),
         created: Moment::new(app, run.created),
-        duration: millis(run.duration_ms),
+        duration: match run.result {
+            Some(_) => millis(run.duration_ms),
+            None => elapsed(app, run.created),
+        },
     }
 }
 
@@ -108,14 +112,14 @@ fn why(run: &RunItem) -> String {
         let gates = || all().filter(|gate| gate.result.is_none());
         let running: Vec<&str> =
             gates().filter(|g| g.state == "claimed").map(|g| g.name.as_str()).collect();
-        let waiting = run.waiting.clone().or_else(|| {
-            gates().find_map(|gate| Some(format!("{}: {}", gate.name, gate.waiting.as_ref()?)))
+        let runs = (!running.is_empty()).then(|| format!("{} runs", running.join(", ")));
+        // While something runs, what waits for it is told on the page of the run.
+        let waits = run.waiting.clone().or_else(|| {
+            let waiting =
+                |gate: &GateItem| Some(format!("{}: {}", gate.name, gate.waiting.as_ref()?));
+            if runs.is_none() { gates().find_map(waiting) } else { None }
         });
-        return match (running.as_slice(), waiting) {
-            ([], waiting) => waiting.unwrap_or_default(),
-            (names, None) => format!("runs {}", names.join(", ")),
-            (names, Some(waiting)) => format!("runs {}; waits: {waiting}", names.join(", ")),
-        };
+        return [runs, waits].into_iter().flatten().collect::<Vec<_>>().join("; ");
     }
     let is_bad = |result: &str| matches!(result, "failure" | "error" | "timeout");
     let bad = all().filter(|gate| gate.result.as_deref().is_some_and(is_bad));

@@ -72,6 +72,17 @@ pub fn millis(millis: Option<u64>) -> String {
     millis.map_or_else(|| "–".to_owned(), |millis| text::duration(Duration::from_millis(millis)))
 }
 
+/// How long something has gone on by now: `12 s so far`.
+pub fn elapsed(app: &App, since: Timestamp) -> String {
+    let seconds = app.config.clock.now().since(since).as_secs();
+    let so_far = if seconds < 60 {
+        format!("{seconds} s")
+    } else {
+        text::duration(Duration::from_secs(seconds))
+    };
+    format!("{so_far} so far")
+}
+
 /// A gate on a page.
 pub struct GateRow {
     pub id: String,
@@ -86,6 +97,7 @@ pub struct GateRow {
     pub tests: String,
     pub failures: Vec<FailureRow>,
     pub has_ended: bool,
+    pub is_running: bool,
 }
 
 /// A failed test on a page.
@@ -95,8 +107,10 @@ pub struct FailureRow {
     pub message: String,
 }
 
-impl From<&GateItem> for GateRow {
-    fn from(gate: &GateItem) -> Self {
+impl GateRow {
+    /// A gate, seen from now.
+    pub fn new(app: &App, gate: &GateItem) -> Self {
+        let is_running = gate.result.is_none() && gate.state == "claimed";
         let reports = gate.reports.as_ref();
         Self {
             id: gate.id.clone(),
@@ -106,7 +120,11 @@ impl From<&GateItem> for GateRow {
             mark: mark(gate.result.as_deref(), &gate.state),
             reason: reason(gate),
             attempts: gate.attempts,
-            duration: millis(gate.duration_ms),
+            duration: match gate.started {
+                Some(started) if is_running => elapsed(app, started),
+                Some(_) | None => millis(gate.duration_ms),
+            },
+            is_running,
             tests: reports.map_or_else(String::new, |reports| {
                 format!(
                     "{} of {} passed",

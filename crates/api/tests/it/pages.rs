@@ -20,7 +20,8 @@ async fn the_list_of_runs_shows_results_reasons_and_keeps_its_filter() {
         "2 of 3 passed",
         "feature/cart",
         "1 min ago",
-        "runs integration; waits: 2 of 2 processors are in use",
+        "integration runs; 2 of 2 processors are in use",
+        "5 s so far",
         "unit (node=20)",
         r#"id="rows" data-refresh"#,
     ] {
@@ -71,6 +72,9 @@ async fn a_run_that_goes_on_says_why_it_waits_and_follows_its_events() {
     assert!(page.contains(&format!(r#"data-events="/api/v1/runs/{LIVE_RUN}/events""#)));
     assert!(page.contains("It waits: 2 of 2 processors are in use"));
     assert!(page.contains("needs integration"));
+    let running =
+        format!(r#"data-running="/api/v1/gates/{LIVE_GATE}/log" data-title="integration""#);
+    assert!(page.contains(&running) && page.contains(r#"id="live-logs""#), "{page}");
     let part = doors.get(&format!("/runs/{LIVE_RUN}/live")).await.text();
     assert!(part.contains("<h1>") && !part.contains("<html"));
 }
@@ -107,7 +111,9 @@ async fn a_held_pull_request_is_approved_with_its_button() {
     let page = doors.get("/pull-requests/pr_8").await.text();
     assert!(page.contains("Held") && page.contains("Action required"));
     assert!(page.contains(&format!(r#"name="sha" value="{SHA}""#)));
-    assert!(page.contains(&format!("sandgate pr approve 8 --sha {SHA} --data-dir")));
+    assert!(
+        page.contains(&format!("sandgate pr approve 8 --sha {SHA} --repo acme/web --data-dir"))
+    );
     let mut press =
         request("POST", "/pull-requests/pr_8/approve", Body::from(format!("sha={SHA}")));
     let media = "application/x-www-form-urlencoded".parse().unwrap();
@@ -250,7 +256,7 @@ async fn a_pull_request_shows_its_checks_and_our_comment() {
     for text in ["sandgate / unit (node=20)", "1 of 3 gates failed", "### ✗ Failure", RUN] {
         assert!(page.contains(text), "{text}");
     }
-    assert!(!page.contains("Approve"));
+    assert!(!page.contains("Approve") && !page.contains("sandgate:acme"));
 }
 
 #[tokio::test]

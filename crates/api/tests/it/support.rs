@@ -333,7 +333,7 @@ fn pull_request(held: bool) -> PullRequest {
         updated_at: NOW - 3_600_000_000,
         checks,
         comment: (!held).then(|| {
-            "### ✗ Failure\n\n| gate | result |\n|---|---|\n| unit (node=20) | failure |\n"
+            "<!-- sandgate:acme/web#7 -->\n### ✗ Failure\n\n| gate | result |\n|---|---|\n| unit (node=20) | failure |\n"
                 .to_owned()
         }),
         run: (!held).then(|| RUN.to_owned()),

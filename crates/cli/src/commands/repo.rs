@@ -46,8 +46,11 @@ pub async fn run(context: &Context, command: Repo) -> Result<Exit, Failure> {
             let added: Repository =
                 client.post("/api/v1/repos", &json!({ "name": name, "path": path })).await?;
             output::one(context.global.output, &added, &added.name, None)?;
+            let branch = shown(&added.default_branch);
             context.tell(format!("added {} from {}", shown(&added.name), shown(&added.path)));
-            context.tell("next: commit on a branch there, then `sandgate pr open`");
+            // That of the checkout, which may not be the one that was meant.
+            context.tell(format!("pull requests go into `{branch}`, which is checked out there"));
+            context.tell("next: commit on another branch there, then `sandgate pr open`");
         }
         Repo::List => list(context, &client).await?,
         Repo::Remove { name } => {

@@ -87,7 +87,7 @@ fn why(run: &Run) -> String {
     let ended = run.gates.iter().filter(|gate| gate.result.is_some()).count();
     let waiting = run.gates.iter().find_map(|gate| {
         let reason = gate.waiting.as_ref()?;
-        Some(format!("; {} waits: {}", shown(&gate.name), shown(reason)))
+        Some(format!("; {}: {}", shown(&gate.name), shown(reason)))
     });
     format!("{ended} of {} gates ended{}", run.gates.len(), waiting.unwrap_or_default())
 }
