@@ -112,7 +112,7 @@ fn why(run: &RunItem) -> String {
         let gates = || all().filter(|gate| gate.result.is_none());
         let running: Vec<&str> =
             gates().filter(|g| g.state == "claimed").map(|g| g.name.as_str()).collect();
-        let runs = (!running.is_empty()).then(|| format!("{} runs", running.join(", ")));
+        let runs = (!running.is_empty()).then(|| format!("running: {}", running.join(", ")));
         // While something runs, what waits for it is told on the page of the run.
         let waits = run.waiting.clone().or_else(|| {
             let waiting =

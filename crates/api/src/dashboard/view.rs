@@ -56,7 +56,7 @@ const MARKS: [(&str, Mark); 20] = [
     ("succeeded", Mark { word: "Acted on", kind: "success" }),
     ("ignored", Mark { word: "Ignored", kind: "skip" }),
     ("failed", Mark { word: "Failed", kind: "failure" }),
-    ("creating", Mark { word: "Being made", kind: "running" }),
+    ("live", Mark { word: "Live", kind: "running" }),
     ("duplicate", Mark { word: "Known already", kind: "skip" }),
 ];
 

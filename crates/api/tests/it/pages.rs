@@ -20,7 +20,7 @@ async fn the_list_of_runs_shows_results_reasons_and_keeps_its_filter() {
         "2 of 3 passed",
         "feature/cart",
         "1 min ago",
-        "integration runs; 2 of 2 processors are in use",
+        "running: integration; 2 of 2 processors are in use",
         "5 s so far",
         "unit (node=20)",
         r#"id="rows" data-refresh"#,
@@ -218,7 +218,7 @@ async fn snapshots_tell_how_to_enter_them_and_until_when_they_are_kept() {
 #[tokio::test]
 async fn sandboxes_link_to_what_they_work_for() {
     let page = doors().get("/sandboxes").await.text();
-    for text in ["node-1", "Running", "2 s ago", "data-refresh"] {
+    for text in ["node-1", "Live", "2 s ago", "data-refresh"] {
         assert!(page.contains(text), "{text}");
     }
     assert!(page.contains(&format!(r#"href="/gates/{LIVE_GATE}""#)));

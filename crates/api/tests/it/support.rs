@@ -198,7 +198,7 @@ pub fn fill(memory: &Memory) {
         node: "node-1".to_owned(),
         run: Some(LIVE_RUN.to_owned()),
         step: Some(LIVE_GATE.to_owned()),
-        state: "running".to_owned(),
+        state: "live".to_owned(),
         created_at: NOW - 2_000_000,
     });
 }
