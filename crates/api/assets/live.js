@@ -125,10 +125,9 @@ function startLog(log) {
   );
 }
 
-const REFRESH_MILLISECONDS = 3000;
-
-/** Fetches a list again for as long as something in it goes on and somebody looks. */
+/** Fetches a part of the page again, as often as the part itself says, while somebody looks. */
 function startList(list) {
+  const later = () => setTimeout(refresh, 1000 * Number(list.dataset.refresh));
   async function refresh() {
     if (!document.hidden) {
       try {
@@ -137,15 +136,16 @@ function startList(list) {
         const fresh = page.getElementById(list.id);
         if (answer.ok && fresh) {
           replace(list, fresh.innerHTML);
-          if (!("refresh" in fresh.dataset)) return;
+          if (!fresh.dataset.refresh) return;
+          list.dataset.refresh = fresh.dataset.refresh;
         }
       } catch {
         // Not reachable now: the next time tells.
       }
     }
-    setTimeout(refresh, REFRESH_MILLISECONDS);
+    later();
   }
-  setTimeout(refresh, REFRESH_MILLISECONDS);
+  later();
 }
 
 async function copy(button) {

@@ -23,10 +23,12 @@ async fn the_list_of_runs_shows_results_reasons_and_keeps_its_filter() {
         "running: integration; 2 of 2 processors are in use",
         "5 s so far",
         "unit (node=20)",
-        r#"id="rows" data-refresh"#,
+        r#"id="rows" data-refresh="3""#,
     ] {
         assert!(page.contains(text), "{text}");
     }
+    let ended = doors.get("/runs?result=failure").await.text();
+    assert!(ended.contains(r#"id="rows" data-refresh="15""#), "new runs show up by themselves");
     let filtered = doors.get("/runs?result=failure&repo=acme%2Fweb&pageSize=1").await.text();
     assert!(filtered.contains(r#"<option value="failure" selected>"#));
     assert!(filtered.contains(r#"value="acme/web""#));
@@ -257,6 +259,15 @@ async fn a_pull_request_shows_its_checks_and_our_comment() {
         assert!(page.contains(text), "{text}");
     }
     assert!(!page.contains("Approve") && !page.contains("sandgate:acme"));
+    assert!(!page.contains("data-refresh") && list.contains(r#"data-refresh="15""#));
+    for pull in &mut doors.memory.held().pulls {
+        pull.checks.clear();
+    }
+    let page = doors.get(&format!("/pull-requests/{PULL}")).await.text();
+    assert!(page.contains(r#"id="checks" data-refresh="3""#), "{page}");
+    assert!(doors.get("/pull-requests").await.text().contains(r#"data-refresh="3""#));
+    let held = doors.get("/pull-requests/pr_8").await.text();
+    assert!(!held.contains("data-refresh"), "nothing comes before the approval");
 }
 
 #[tokio::test]
