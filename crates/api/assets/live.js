@@ -14,7 +14,48 @@ function follow(address, kind, onEvent, onState) {
   });
 }
 
+// Browsers open six connections to a host; one stays for the run and one for what is clicked.
+const MAX_LIVE_LOGS = 4;
+const MAX_LIVE_LOG_CHARACTERS = 200_000;
+
+/** Shows the output of gates below the run for as long as they run. */
+function followGates(part, place, shown) {
+  for (const row of part.querySelectorAll("[data-running]")) {
+    const address = row.dataset.running;
+    if (shown.has(address) || shown.size >= MAX_LIVE_LOGS) continue;
+    const section = document.createElement("section");
+    const title = document.createElement("h2");
+    title.textContent = `Output of ${row.dataset.title}`;
+    const log = document.createElement("pre");
+    log.className = "log live";
+    log.tabIndex = 0;
+    section.append(title, log);
+    place.append(section);
+    shown.add(address);
+    follow(
+      address,
+      "log",
+      ({ text }) => {
+        const isAtEnd = log.scrollTop + log.clientHeight >= log.scrollHeight - 8;
+        log.append(text);
+        while (log.textContent.length > MAX_LIVE_LOG_CHARACTERS && log.childNodes.length > 1) {
+          log.firstChild.remove();
+        }
+        if (isAtEnd) log.scrollTop = log.scrollHeight;
+      },
+      (word) => {
+        if (word !== "ended") return;
+        section.remove();
+        shown.delete(address);
+        followGates(part, place, shown);
+      },
+    );
+  }
+}
+
 function startRun(part) {
+  const place = document.getElementById("live-logs");
+  const shown = new Set();
   const state = document.querySelector("[data-state]");
   let waiting = false;
   let again = false;
@@ -27,7 +68,10 @@ function startRun(part) {
     waiting = true;
     try {
       const answer = await fetch(part.dataset.part, { credentials: "same-origin" });
-      if (answer.ok) replace(part, await answer.text());
+      if (answer.ok) {
+        replace(part, await answer.text());
+        followGates(part, place, shown);
+      }
     } catch {
       if (state) state.textContent = "reconnecting";
     }
@@ -38,6 +82,7 @@ function startRun(part) {
     }
   }
 
+  followGates(part, place, shown);
   follow(part.dataset.events, "change", refresh, (word) => {
     if (state) state.textContent = word;
     if (word === "ended") refresh();
@@ -80,6 +125,29 @@ function startLog(log) {
   );
 }
 
+/** Fetches a part of the page again, as often as the part itself says, while somebody looks. */
+function startList(list) {
+  const later = () => setTimeout(refresh, 1000 * Number(list.dataset.refresh));
+  async function refresh() {
+    if (!document.hidden) {
+      try {
+        const answer = await fetch(location.href, { credentials: "same-origin" });
+        const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+        const fresh = page.getElementById(list.id);
+        if (answer.ok && fresh) {
+          replace(list, fresh.innerHTML);
+          if (!fresh.dataset.refresh) return;
+          list.dataset.refresh = fresh.dataset.refresh;
+        }
+      } catch {
+        // Not reachable now: the next time tells.
+      }
+    }
+    later();
+  }
+  later();
+}
+
 async function copy(button) {
   const source = document.getElementById(button.dataset.copy);
   try {
@@ -99,5 +167,7 @@ document.addEventListener("click", (event) => {
 });
 const run = document.querySelector("[data-events]");
 if (run) startRun(run);
+const list = document.querySelector("[data-refresh]");
+if (list) startList(list);
 const log = document.querySelector("pre.log");
 if (log) startLog(log);

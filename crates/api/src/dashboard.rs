@@ -1,11 +1,14 @@
 //! Pages: rendered here, escaped by the templates, alive through one small script. They show what REST answers.
 
 mod assets;
+mod deliveries;
 mod escape;
 mod gate;
 mod pulls;
 mod run;
 mod runs;
+mod sandboxes;
+mod snapshots;
 mod view;
 
 use std::sync::Arc;
@@ -27,7 +30,13 @@ pub fn routes() -> Router<Arc<App>> {
         .route("/runs", get(runs::page))
         .route("/runs/{id}", get(run::page))
         .route("/runs/{id}/live", get(run::live))
+        .route("/runs/{id}/cancel", post(run::cancel))
+        .route("/runs/{id}/rerun", post(run::rerun))
         .route("/gates/{id}", get(gate::page))
+        .route("/snapshots", get(snapshots::page))
+        .route("/sandboxes", get(sandboxes::page))
+        .route("/deliveries", get(deliveries::page))
+        .route("/deliveries/{id}/redeliver", post(deliveries::redeliver))
         .route("/pull-requests", get(pulls::list))
         .route("/pull-requests/{id}", get(pulls::page))
         .route("/pull-requests/{id}/approve", post(pulls::approve))
@@ -103,6 +112,15 @@ fn command(app: &App, words: &[&str]) -> String {
         line.push(shell_word(&folder.to_string_lossy()));
     }
     line.join(" ")
+}
+
+/// A path whose last part may hold anything.
+fn path(parts: &[&str]) -> String {
+    parts.iter().fold(String::new(), |path, part| {
+        let encoded: String = form_urlencoded::byte_serialize(part.as_bytes()).collect();
+        // A plus is a space in a query only.
+        path + "/" + &encoded.replace('+', "%20")
+    })
 }
 
 /// A link to the same list with other parameters; those without a value are left away.

@@ -50,9 +50,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         if !is_json(&request) {
-            let detail = "the body must be JSON, sent with `Content-Type: application/json`";
-            let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-            return Err(Problem::with_status(status, "unsupported_media_type", detail));
+            return Err(no_json());
         }
         let bytes = read(request, state).await?;
         parse(&bytes).map(Self)
@@ -66,9 +64,19 @@ impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for OptionalB
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let is_json = is_json(&request);
         let bytes = read(request, state).await?;
-        if bytes.is_empty() { Ok(Self(T::default())) } else { parse(&bytes).map(Self) }
+        match (bytes.is_empty(), is_json) {
+            (true, _) => Ok(Self(T::default())),
+            (false, true) => parse(&bytes).map(Self),
+            (false, false) => Err(no_json()),
+        }
     }
+}
+
+fn no_json() -> Problem {
+    let detail = "the body must be JSON, sent with `Content-Type: application/json`";
+    Problem::with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail)
 }
 
 fn is_json(request: &Request) -> bool {

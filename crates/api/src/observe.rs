@@ -57,7 +57,7 @@ fn log<B>(method: &str, route: &str, micros: u128, response: &HttpResponse<B>) {
             http.method = method,
             http.route = route,
             http.status = status.as_u16(),
-            duration_us = micros,
+            http.duration_us = micros,
             error.code = code,
             error.cause = cause,
             "request failed"
@@ -67,7 +67,7 @@ fn log<B>(method: &str, route: &str, micros: u128, response: &HttpResponse<B>) {
             http.method = method,
             http.route = route,
             http.status = status.as_u16(),
-            duration_us = micros,
+            http.duration_us = micros,
             error.code = code,
             error.cause = cause,
             "request answered"

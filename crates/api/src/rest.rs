@@ -72,5 +72,6 @@ pub fn routes() -> (Router<Arc<App>>, utoipa::openapi::OpenApi) {
         .routes(routes!(snapshots::list))
         .routes(routes!(snapshots::get, snapshots::delete))
         .routes(routes!(deliveries::list))
+        .routes(routes!(deliveries::redeliver))
         .split_for_parts()
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands;
+use crate::context::LogFormat;
 use crate::output::{Colour, Format};
 use crate::progress::Form;
 
@@ -32,12 +33,18 @@ pub struct Global {
     /// The server to speak to; the default is the one that runs on this machine
     #[arg(long, global = true, value_name = "URL")]
     pub server: Option<String>,
+    /// The configuration of the server [default: sandgate.yaml, if it is there]
+    #[arg(long, global = true, value_name = "PATH")]
+    pub config: Option<PathBuf>,
     /// Log more to standard error; twice for everything
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
     /// Log errors only, and show no progress
     #[arg(short, long, global = true)]
     pub quiet: bool,
+    /// The form of the log on standard error
+    #[arg(long, global = true, value_enum, default_value = "text")]
+    pub log_format: LogFormat,
     /// When to colour
     #[arg(long, global = true, value_enum, default_value = "auto")]
     pub color: Colour,
@@ -79,4 +86,9 @@ pub enum Command {
     Doctor,
     /// Print the JSON Schema of .sandgate.yaml
     Schema,
+    /// Show the configuration of the server as it would be now
+    #[command(subcommand)]
+    Config(commands::config::Config),
+    /// Print what makes a shell complete the commands
+    Completions(commands::completions::Completions),
 }

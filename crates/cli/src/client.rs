@@ -86,6 +86,17 @@ impl Client {
         query: Query,
         fits: impl Fn(&T) -> bool,
     ) -> Result<Option<T>, Failure> {
+        Ok(self.fitting(query, 1, fits).await?.pop())
+    }
+
+    /// The first items of a list that fit, at most `count`; all pages are looked through.
+    pub async fn fitting<T: DeserializeOwned>(
+        &self,
+        query: Query,
+        count: usize,
+        fits: impl Fn(&T) -> bool,
+    ) -> Result<Vec<T>, Failure> {
+        let mut found = Vec::new();
         let query = query.with("pageSize", PAGE_SIZE.to_string());
         let mut next = None;
         for _ in 0..MAX_PAGES {
@@ -94,13 +105,15 @@ impl Client {
                 None => query.clone(),
             };
             let page: items::Page<T> = self.get(&page.to_string()).await?;
-            if let Some(found) = page.items.into_iter().find(|item| fits(item)) {
-                return Ok(Some(found));
-            }
+            let room = count - found.len();
+            found.extend(page.items.into_iter().filter(|item| fits(item)).take(room));
             next = page.next_page_token;
-            if next.is_none() {
-                return Ok(None);
+            if next.is_none() || found.len() == count {
+                return Ok(found);
             }
+        }
+        if !found.is_empty() {
+            return Ok(found);
         }
         let seen = u64::from(PAGE_SIZE) * MAX_PAGES as u64;
         let message = format!("it is not among the newest {seen} of {}", query.path());

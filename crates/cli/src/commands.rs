@@ -1,5 +1,7 @@
 //! One file a command.
 
+pub mod completions;
+pub mod config;
 pub mod debug;
 pub mod demo;
 pub mod dev;

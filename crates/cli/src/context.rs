@@ -3,11 +3,24 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use sandgate_chassis::{Environment, LogLevel, SystemClock, SystemIds, start_logging};
+use clap::ValueEnum;
+use sandgate_chassis::{
+    ConfigFlag, ConfigSources, Environment, LoadedConfig, LogLevel, SystemClock, SystemIds,
+    start_json_logging, start_logging,
+};
 use sandgate_domain::{Clock, ErrorCode, Ids, TenantId};
 
 use crate::args::Global;
 use crate::failure::Failure;
+
+/// The form of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON document a line, with each start and stop.
+    Json,
+}
 
 /// What every command starts from.
 #[derive(Clone)]
@@ -31,13 +44,18 @@ impl Context {
     pub fn new(global: Global) -> Result<Self, Failure> {
         let environment = Environment::read();
         let colour = global.color.on_stderr(&environment);
+        let is_json = global.log_format == LogFormat::Json;
         let level = match (global.quiet, global.verbose) {
             (true, _) => LogLevel::Error,
-            (false, 0) => LogLevel::Warn,
-            (false, 1) => LogLevel::Info,
+            (false, 0) if !is_json => LogLevel::Warn,
+            (false, 0 | 1) => LogLevel::Info,
             (false, _) => LogLevel::Debug,
         };
-        start_logging(level, colour);
+        if is_json {
+            start_json_logging(level);
+        } else {
+            start_logging(level, colour);
+        }
         Ok(Self {
             global,
             environment,
@@ -53,6 +71,23 @@ impl Context {
         let mut global = self.global.clone();
         global.data_dir.get_or_insert_with(|| PathBuf::from(folder));
         Self { global, ..self.clone() }
+    }
+
+    /// The configuration of the server: defaults, the file, variables, these flags.
+    pub fn config(&self, flags: Vec<ConfigFlag>) -> Result<LoadedConfig, Failure> {
+        Ok(LoadedConfig::load(ConfigSources {
+            file: self.global.config.as_deref(),
+            folder: &std::env::current_dir()?,
+            environment: &self.environment,
+            flags,
+        })?)
+    }
+
+    /// Tells what was done or could be done next, unless the user wants quiet.
+    pub fn tell(&self, text: impl std::fmt::Display) {
+        if !self.global.quiet {
+            eprintln!("{text}");
+        }
     }
 
     /// The user's own list of files that git ignores everywhere, if there is one.

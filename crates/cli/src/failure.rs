@@ -1,5 +1,7 @@
 //! What a command returns when it can't do what was asked: a text for people and an exit code.
 
+use std::io::ErrorKind;
+
 use sandgate_domain::ErrorCode;
 
 use crate::exit::Exit;
@@ -34,10 +36,12 @@ impl Failure {
     }
 
     /// A failure from an error and everything that caused it.
-    pub fn from_error(code: ErrorCode, error: &dyn std::error::Error) -> Self {
+    pub fn from_error(code: ErrorCode, error: &(dyn std::error::Error + 'static)) -> Self {
         let mut message = error.to_string();
         let mut cause = error.source();
+        let mut place = place_help(error);
         while let Some(error) = cause {
+            place = place.or_else(|| place_help(error));
             let text = error.to_string();
             // Some drivers repeat their cause in their own text.
             if !message.ends_with(&text) {
@@ -46,7 +50,26 @@ impl Failure {
             }
             cause = error.source();
         }
-        Self::new(code, message)
+        // Some errors tell that themselves.
+        let help = place.filter(|_| !message.contains("--data-dir")).map(str::to_owned);
+        Self { help, ..Self::new(code, message) }
+    }
+}
+
+/// What to do where the system keeps us from writing.
+fn place_help(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the kinds of the standard library grow")]
+    match error.downcast_ref::<std::io::Error>()?.kind() {
+        ErrorKind::ReadOnlyFilesystem => {
+            Some("state needs a folder that can be written; give another one with --data-dir")
+        }
+        ErrorKind::PermissionDenied => {
+            Some("check who owns it; another folder for state is given with --data-dir")
+        }
+        ErrorKind::StorageFull => {
+            Some("make room (`sandgate snapshot prune`), or give another folder with --data-dir")
+        }
+        _ => None,
     }
 }
 
@@ -78,5 +101,23 @@ from_coded_error!(
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
         Self::from_error(ErrorCode::Internal, &error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_that_can_not_be_written_comes_with_a_next_step() {
+        for kind in
+            [ErrorKind::ReadOnlyFilesystem, ErrorKind::PermissionDenied, ErrorKind::StorageFull]
+        {
+            let failure = Failure::from(std::io::Error::from(kind));
+            assert!(failure.help.unwrap().contains("--data-dir"), "{kind}");
+        }
+        assert_eq!(Failure::from(std::io::Error::from(ErrorKind::TimedOut)).help, None);
+        let says_it = std::io::Error::new(ErrorKind::PermissionDenied, "name one with --data-dir");
+        assert_eq!(Failure::from(says_it).help, None);
     }
 }

@@ -9,6 +9,7 @@ mod exit;
 mod failure;
 mod git;
 mod local;
+mod named;
 mod output;
 mod progress;
 mod server;
@@ -62,18 +63,25 @@ async fn dispatch(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Init(command) => commands::init::run(&context, &command),
         Command::Doctor => commands::doctor::run(&context).await,
         Command::Schema => commands::schema::run(&context),
+        Command::Config(command) => commands::config::run(&context, command),
+        Command::Completions(command) => commands::completions::run(&command),
     }
 }
 
 fn report(failure: &Failure, format: Format) {
-    if matches!(format, Format::Json | Format::Jsonl) {
-        let problem = serde_json::json!({
-            "title": failure.message,
-            "code": failure.code,
-            "help": failure.help,
-        });
-        eprintln!("{problem}");
-        return;
+    let problem = serde_json::json!({
+        "title": failure.message,
+        "code": failure.code,
+        "help": failure.help,
+    });
+    match format {
+        Format::Json | Format::Jsonl => return eprintln!("{problem}"),
+        Format::Yaml => {
+            if let Ok(text) = output::yaml(&problem) {
+                return eprint!("{text}");
+            }
+        }
+        Format::Table | Format::Name => {}
     }
     eprintln!("error[{}]: {}", failure.code, failure.message);
     if let Some(help) = &failure.help {

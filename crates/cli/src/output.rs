@@ -3,6 +3,7 @@
 use std::io::{IsTerminal, Write};
 
 use clap::ValueEnum;
+use sandgate_domain::ErrorCode;
 use serde::Serialize;
 
 use crate::failure::Failure;
@@ -16,6 +17,8 @@ pub enum Format {
     Json,
     /// One JSON document a line.
     Jsonl,
+    /// One YAML document.
+    Yaml,
     /// Names or ids only, one a line.
     Name,
 }
@@ -59,8 +62,9 @@ pub fn rows<T: Serialize>(
     let mut text = String::new();
     match format {
         Format::Table => text = table(items, columns),
-        Format::Json => {
-            text = pretty(&serde_json::json!({ "items": items, "nextPageToken": null }))?;
+        Format::Json | Format::Yaml => {
+            let page = serde_json::json!({ "items": items, "nextPageToken": null });
+            return document(format, &page);
         }
         Format::Jsonl => {
             for item in items {
@@ -77,9 +81,13 @@ pub fn rows<T: Serialize>(
     write(&text)
 }
 
-/// Writes one document as JSON.
+/// Writes one document: as YAML or a line of JSON if that is wanted, else as JSON.
 pub fn document<T: Serialize>(format: Format, item: &T) -> Result<(), Failure> {
-    let text = if format == Format::Jsonl { line(item)? } else { pretty(item)? };
+    let text = match format {
+        Format::Jsonl => line(item)?,
+        Format::Yaml => yaml(item)?,
+        Format::Table | Format::Json | Format::Name => pretty(item)?,
+    };
     write(&text)
 }
 
@@ -93,7 +101,7 @@ pub fn one<T: Serialize>(
     match format {
         Format::Table => write(text.unwrap_or_default()),
         Format::Name => write(&format!("{name}\n")),
-        Format::Json | Format::Jsonl => document(format, item),
+        Format::Json | Format::Jsonl | Format::Yaml => document(format, item),
     }
 }
 
@@ -104,6 +112,16 @@ pub fn write(text: &str) -> Result<(), Failure> {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         outcome => Ok(outcome?),
     }
+}
+
+/// The document as YAML in which every reader, old or new, finds the same types.
+pub fn yaml<T: Serialize>(item: &T) -> Result<String, Failure> {
+    // Through JSON, so that both forms say the same.
+    let value = serde_json::to_value(item).map_err(std::io::Error::from)?;
+    // Folded lines read well and lose spaces at their ends.
+    let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
+    serde_saphyr::to_string_with_options(&value, options)
+        .map_err(|error| Failure::from_error(ErrorCode::Internal, &error))
 }
 
 fn pretty<T: Serialize>(item: &T) -> Result<String, Failure> {
@@ -140,6 +158,61 @@ fn table<T>(items: &[T], columns: &[Column<T>]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn yaml_says_what_json_says() {
+        let hostile = [
+            "yes",
+            "no",
+            "on",
+            "~",
+            "null",
+            "",
+            " ",
+            "1e3",
+            "0x10",
+            "0o7",
+            "12:30:45",
+            "2026-11-21",
+            "1234567890123456789012345678901234567890",
+            "- a",
+            "a: b",
+            "# c",
+            "!tag",
+            "&a",
+            "*a",
+            "%d",
+            "@x",
+            "`y`",
+            "{",
+            "[",
+            "'",
+            "\"",
+            "a\nb\n",
+            " lead",
+            "trail ",
+            "tab\t",
+            "\u{1b}[31m",
+            "\u{feff}",
+            "\u{85}\u{2028}",
+            "---",
+            "...",
+            "? k",
+            "<<",
+            "=",
+            "ä ✗",
+            "a\r\nb",
+        ];
+        let long = format!("{}  two spaces {} ", "word ".repeat(40), "x".repeat(200));
+        let document = serde_json::json!({
+            "items": hostile.to_vec(), "long": long, "nothing": null, "none": [], "empty": {},
+            "number": 3, "big": u64::MAX, "part": 0.5, "yes": true, "no": { "on": hostile[0] },
+        });
+        let text = yaml(&document).unwrap();
+        let read: serde_json::Value = serde_saphyr::from_str(&text).unwrap();
+        assert_eq!(read, document, "{text}");
+        assert!(text.ends_with('\n') && !text.contains('\u{1b}'), "{text}");
+    }
 
     #[test]
     fn a_table_is_as_wide_as_its_longest_cell() {

@@ -128,9 +128,9 @@ impl Wiring {
         record: &ServerRecord,
     ) -> Result<Self, Failure> {
         tracing::info!(
-            folder = %folder.display(),
+            data.folder = %folder.display(),
             http.address = %record.address,
-            slots = config.slots.map_or_else(default_slots, usize::from),
+            admission.slots = config.slots.map_or_else(default_slots, usize::from),
             "starting"
         );
         let mut records = Records::open(context).await?;

@@ -77,6 +77,15 @@ pub fn quoted(text: &str) -> String {
     if is_plain { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
+/// This program as a command that people copy: by the path that it was started by, if it was one.
+pub fn program() -> String {
+    let started_by = std::env::args_os().next().and_then(|name| name.into_string().ok());
+    match started_by {
+        Some(path) if path.contains('/') => quoted(&path),
+        Some(_) | None => "sandgate".to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

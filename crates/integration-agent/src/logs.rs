@@ -79,8 +79,12 @@ impl Logs {
     /// If the step has no log, or it can't be read.
     pub fn read(&self, run: RunId, step: StepId, offset: u64, limit: u64) -> io::Result<Vec<u8>> {
         let mut file = File::open(self.path(run, step))?;
-        file.seek(SeekFrom::Start(offset))?;
         let mut bytes = Vec::new();
+        // Behind what a file can hold, the system refuses even to look.
+        if offset >= file.metadata()?.len() {
+            return Ok(bytes);
+        }
+        file.seek(SeekFrom::Start(offset))?;
         file.take(limit).read_to_end(&mut bytes)?;
         Ok(bytes)
     }
@@ -232,5 +236,8 @@ mod tests {
         let spans = logs.spans(run, step).unwrap();
         assert_eq!(spans.len() as u64, INDEX_CAP_BYTES / 5);
         assert_eq!(logs.read(run, step, 0, CAP_BYTES).unwrap().len() as u64, count);
+        for behind in [count, count + 1, i64::MAX.unsigned_abs(), u64::MAX] {
+            assert!(logs.read(run, step, behind, CAP_BYTES).unwrap().is_empty(), "{behind}");
+        }
     }
 }

@@ -49,6 +49,21 @@ impl Core {
         Ok(reply)
     }
 
+    /// Takes a stored delivery in again; only one that was ignored or failed is acted on.
+    pub(crate) async fn redeliver(&self, delivery_id: String) -> Result<AcceptReply, Error> {
+        let inbox = self.store.inbox(&self.settings.tenant);
+        let Some(arrival) = inbox.get(SOURCE, &delivery_id).await? else {
+            return Err(Error::UnknownDelivery { delivery_id });
+        };
+        let again = AcceptRequest {
+            delivery_id,
+            event: arrival.kind,
+            body: arrival.body.into(),
+            content_type: "application/json".to_owned(),
+        };
+        self.accept(again).await
+    }
+
     async fn act(
         &self,
         transaction: &Transaction,

@@ -80,6 +80,12 @@ pub enum Error {
         /// Its number.
         number: u64,
     },
+    /// There is no such delivery.
+    #[error("there is no delivery `{}`", .delivery_id.escape_debug())]
+    UnknownDelivery {
+        /// The id that it would have.
+        delivery_id: String,
+    },
     /// The repository has no branch to merge into.
     #[error("{name} has no default branch: name the base branch")]
     NoBaseBranch {
@@ -137,7 +143,9 @@ impl Error {
             Self::OtherBody { .. } | Self::AlreadyOpen { .. } | Self::Closed { .. } => {
                 ErrorCode::Conflict
             }
-            Self::UnknownRepository { .. } | Self::UnknownPullRequest(_) => ErrorCode::NotFound,
+            Self::UnknownRepository { .. }
+            | Self::UnknownPullRequest(_)
+            | Self::UnknownDelivery { .. } => ErrorCode::NotFound,
             Self::RemoteRepository { .. } => ErrorCode::Unsupported,
             Self::State { .. } | Self::Encode { .. } => ErrorCode::Internal,
             Self::Call { status, .. } => sandgate_wire::error_code(status),

@@ -158,6 +158,21 @@ impl Inbox {
         Ok(changed.rows_affected() > 0)
     }
 
+    /// A delivery with its body.
+    pub async fn get(&self, source: &str, delivery_id: &str) -> Result<Option<Arrival>, Error> {
+        const DOING: &str = "reading a delivery";
+        let row = sqlx::query(
+            "SELECT * FROM inbox WHERE tenant_id = $1 AND source = $2 AND delivery_id = $3",
+        )
+        .bind(self.tenant.as_str())
+        .bind(bounded("source", source, NAME)?)
+        .bind(bounded("delivery id", delivery_id, NAME)?)
+        .fetch_optional(&mut *self.session.read(DOING).await?)
+        .await
+        .map_err(while_doing(DOING))?;
+        row.as_ref().map(read).transpose()
+    }
+
     /// The deliveries that are not worked on yet, the oldest first; at most `limit`.
     pub async fn queued(&self, limit: u32) -> Result<Vec<Arrival>, Error> {
         const DOING: &str = "listing queued deliveries";

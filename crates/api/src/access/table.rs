@@ -33,7 +33,13 @@ pub const TABLE: &[(Method, &str, Access)] = &[
     (Method::GET, "/runs", Access::Page),
     (Method::GET, "/runs/{id}", Access::Page),
     (Method::GET, "/runs/{id}/live", Access::Page),
+    (Method::POST, "/runs/{id}/cancel", Access::Page),
+    (Method::POST, "/runs/{id}/rerun", Access::Page),
     (Method::GET, "/gates/{id}", Access::Page),
+    (Method::GET, "/snapshots", Access::Page),
+    (Method::GET, "/sandboxes", Access::Page),
+    (Method::GET, "/deliveries", Access::Page),
+    (Method::POST, "/deliveries/{id}/redeliver", Access::Page),
     (Method::GET, "/pull-requests", Access::Page),
     (Method::GET, "/pull-requests/{id}", Access::Page),
     (Method::POST, "/pull-requests/{id}/approve", Access::Page),
@@ -62,6 +68,7 @@ pub const TABLE: &[(Method, &str, Access)] = &[
     (Method::GET, "/api/v1/snapshots/{id}", Access::Token),
     (Method::DELETE, "/api/v1/snapshots/{id}", Access::Token),
     (Method::GET, "/api/v1/deliveries", Access::Token),
+    (Method::POST, "/api/v1/deliveries/{id}/redeliver", Access::Token),
 ];
 
 /// What the table says about a request.

@@ -61,7 +61,7 @@ async fn show(app: &App, id: StepId) -> Result<Response, Problem> {
         frame: Frame::new(app, "runs"),
         queued: millis(gate.queue_ms),
         started: millis(gate.start_ms),
-        gate: GateRow::from(&gate),
+        gate: GateRow::new(app, &gate),
         run: gate.run,
         debug_command,
         snapshot: gate.snapshot,

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
 use super::view::{Mark, Moment, clean, mark};
-use super::{Frame, answer, command, link, render};
+use super::{Frame, answer, command, link, path, render};
 use crate::extract::{Id, Params};
 use crate::problem::Problem;
 use crate::rest::pull_requests::{
@@ -32,6 +32,8 @@ struct PullsPage {
     rows: Vec<PullRow>,
     query: PullRequestsQuery,
     is_filtered: bool,
+    /// Whether a check of one of them is not complete yet.
+    is_live: bool,
     next: Option<String>,
     first: String,
     add_command: String,
@@ -45,6 +47,8 @@ struct PullRow {
     changed: Moment,
     /// The check that counts, once there is one.
     check: Option<&'static Mark>,
+    /// Whether a verdict is still to come.
+    is_live: bool,
 }
 
 #[derive(Template)]
@@ -85,9 +89,11 @@ pub async fn list(
 async fn show_list(app: &App, query: PullRequestsQuery) -> Result<Response, Problem> {
     let page = find(app, query.clone()).await?;
     let given = [&query.repo, &query.state, &query.page_token];
+    let rows: Vec<PullRow> = page.items.into_iter().map(|pull| row(app, pull)).collect();
     render(&PullsPage {
         frame: Frame::new(app, "pull-requests"),
-        rows: page.items.into_iter().map(|pull| row(app, pull)).collect(),
+        is_live: rows.iter().any(|row| row.is_live),
+        rows,
         is_filtered: given.iter().any(|text| text.as_ref().is_some_and(|text| !text.is_empty())),
         next: page.next_page_token.map(|token| page_link(&query, Some(&token))),
         first: page_link(&query, None),
@@ -108,14 +114,15 @@ pub async fn page(State(app): State<Arc<App>>, id: Result<Id<String>, Problem>) 
 
 async fn show(app: &App, id: String) -> Result<Response, Problem> {
     let mut pull = load(app, id).await?;
-    pull.comment = pull.comment.map(|comment| clean(&comment));
-    let checks = std::mem::take(&mut pull.checks);
+    pull.comment = pull.comment.map(|comment| clean(without_tag(&comment)));
+    let checks: Vec<CheckRow> = pull.checks.iter().cloned().map(check_row).collect();
     let number = pull.number.to_string();
-    let approve_command = command(app, &["pr", "approve", &number, "--sha", &pull.head_sha]);
+    let words = ["pr", "approve", &number, "--sha", &pull.head_sha, "--repo", &pull.repo];
+    let approve_command = command(app, &words);
     render(&PullPage {
         frame: Frame::new(app, "pull-requests"),
         base_sha: short_sha(&pull.base_sha),
-        checks: checks.into_iter().map(check_row).collect(),
+        checks,
         runs_link: link("/runs", &[("pr", Some(&pull.id))]),
         row: row(app, pull),
         approve_command,
@@ -133,11 +140,17 @@ pub async fn approve(
         (Err(problem), _) => Err(problem),
         (_, Err(_)) => Err(Problem::invalid("the form must hold `sha`")),
     };
-    let page = approved.map(|pull| {
-        let id: String = form_urlencoded::byte_serialize(pull.id.as_bytes()).collect();
-        Redirect::to(&format!("/pull-requests/{id}")).into_response()
-    });
+    let page =
+        approved.map(|pull| Redirect::to(&path(&["pull-requests", &pull.id])).into_response());
     answer(&app, page)
+}
+
+/// The comment without the first line by which we find it again.
+fn without_tag(comment: &str) -> &str {
+    match comment.split_once('\n') {
+        Some((tag, rest)) if tag.starts_with("<!--") && tag.ends_with("-->") => rest,
+        Some(_) | None => comment,
+    }
 }
 
 fn row(app: &App, pull: PullRequestItem) -> PullRow {
@@ -149,8 +162,10 @@ fn row(app: &App, pull: PullRequestItem) -> PullRow {
         _ => &CLOSED,
     };
     let aggregate = pull.checks.iter().find(|check| check.name == "sandgate");
+    let is_decided = aggregate.is_some_and(|check| check.status == "completed");
     PullRow {
         mark,
+        is_live: pull.state == "open" && !pull.held && !is_decided,
         short_sha: short_sha(&pull.head_sha),
         changed: Moment::new(app, pull.updated),
         check: aggregate.map(check_mark),

@@ -37,7 +37,7 @@ pub struct Mark {
     pub kind: &'static str,
 }
 
-const MARKS: [(&str, Mark); 15] = [
+const MARKS: [(&str, Mark); 20] = [
     ("success", Mark { word: "Success", kind: "success" }),
     ("failure", Mark { word: "Failure", kind: "failure" }),
     ("error", Mark { word: "Error", kind: "error" }),
@@ -53,6 +53,11 @@ const MARKS: [(&str, Mark); 15] = [
     ("in_progress", Mark { word: "Running", kind: "running" }),
     ("queued", Mark { word: "Queued", kind: "waiting" }),
     ("ready", Mark { word: "Ready", kind: "waiting" }),
+    ("succeeded", Mark { word: "Acted on", kind: "success" }),
+    ("ignored", Mark { word: "Ignored", kind: "skip" }),
+    ("failed", Mark { word: "Failed", kind: "failure" }),
+    ("live", Mark { word: "Live", kind: "running" }),
+    ("duplicate", Mark { word: "Known already", kind: "skip" }),
 ];
 
 /// The mark of a result, or of a state that has none yet.
@@ -65,6 +70,17 @@ pub fn mark(result: Option<&str>, state: &str) -> &'static Mark {
 /// Milliseconds for people.
 pub fn millis(millis: Option<u64>) -> String {
     millis.map_or_else(|| "–".to_owned(), |millis| text::duration(Duration::from_millis(millis)))
+}
+
+/// How long something has gone on by now: `12 s so far`.
+pub fn elapsed(app: &App, since: Timestamp) -> String {
+    let seconds = app.config.clock.now().since(since).as_secs();
+    let so_far = if seconds < 60 {
+        format!("{seconds} s")
+    } else {
+        text::duration(Duration::from_secs(seconds))
+    };
+    format!("{so_far} so far")
 }
 
 /// A gate on a page.
@@ -81,6 +97,7 @@ pub struct GateRow {
     pub tests: String,
     pub failures: Vec<FailureRow>,
     pub has_ended: bool,
+    pub is_running: bool,
 }
 
 /// A failed test on a page.
@@ -90,8 +107,10 @@ pub struct FailureRow {
     pub message: String,
 }
 
-impl From<&GateItem> for GateRow {
-    fn from(gate: &GateItem) -> Self {
+impl GateRow {
+    /// A gate, seen from now.
+    pub fn new(app: &App, gate: &GateItem) -> Self {
+        let is_running = gate.result.is_none() && gate.state == "claimed";
         let reports = gate.reports.as_ref();
         Self {
             id: gate.id.clone(),
@@ -101,7 +120,11 @@ impl From<&GateItem> for GateRow {
             mark: mark(gate.result.as_deref(), &gate.state),
             reason: reason(gate),
             attempts: gate.attempts,
-            duration: millis(gate.duration_ms),
+            duration: match gate.started {
+                Some(started) if is_running => elapsed(app, started),
+                Some(_) | None => millis(gate.duration_ms),
+            },
+            is_running,
             tests: reports.map_or_else(String::new, |reports| {
                 format!(
                     "{} of {} passed",
@@ -117,7 +140,9 @@ impl From<&GateItem> for GateRow {
 
 fn reason(gate: &GateItem) -> String {
     let stated = gate.waiting.as_ref().or(gate.reason.as_ref()).cloned();
+    // A reason of the runner's own names the status already.
     let status = match (gate.exit_code, gate.signal) {
+        _ if stated.as_deref().is_some_and(|text| text.starts_with("exit code")) => None,
         (_, Some(signal)) => Some(format!("ended by signal {signal}")),
         (Some(code), None) if code != 0 => Some(format!("exit status {code}")),
         (_, None) => None,

@@ -50,6 +50,9 @@ pub struct GateItem {
     pub queued_at: String,
     pub started_at: Option<String>,
     pub ended_at: Option<String>,
+    /// When its command began, as pages need it.
+    #[serde(skip)]
+    pub started: Option<sandgate_domain::Timestamp>,
 }
 
 /// What the report files of a gate say.
@@ -124,6 +127,7 @@ impl TryFrom<Gate> for GateItem {
             queued_at: rfc3339(queued),
             started_at: started.map(rfc3339),
             ended_at: ended.map(rfc3339),
+            started,
         })
     }
 }

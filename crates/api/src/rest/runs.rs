@@ -155,9 +155,16 @@ pub async fn cancel(
     State(app): State<Arc<App>>,
     Id(id): Id<RunId>,
 ) -> Result<Json<RunItem>, Problem> {
-    let request =
-        CancelRunRequest { id: id.to_string(), reason: "cancelled over the API".to_owned() };
-    Ok(Json(call(app.clients.runs.clone().cancel(request)).await?.try_into()?))
+    stop(&app, id, "cancelled over the API").await.map(Json)
+}
+
+/// Stops a run for this reason.
+///
+/// # Errors
+/// If there is none, it has ended, or the service does not answer.
+pub async fn stop(app: &App, id: RunId, reason: &str) -> Result<RunItem, Problem> {
+    let request = CancelRunRequest { id: id.to_string(), reason: reason.to_owned() };
+    call(app.clients.runs.clone().cancel(request)).await?.try_into()
 }
 
 /// Runs the same source again.
@@ -169,9 +176,16 @@ pub async fn rerun(
     Id(id): Id<RunId>,
     OptionalBody(how): OptionalBody<Rerun>,
 ) -> Result<Response, Problem> {
-    let request = RerunRequest { id: id.to_string(), only_failed: how.only_failed };
-    let run = call(app.clients.runs.clone().rerun(request)).await?;
-    made(StatusCode::CREATED, run.try_into()?)
+    made(StatusCode::CREATED, again(&app, id, how.only_failed).await?)
+}
+
+/// Runs the same source again, or only what did not pass of it.
+///
+/// # Errors
+/// If there is no such run, it can't run again, or the service does not answer.
+pub async fn again(app: &App, id: RunId, only_failed: bool) -> Result<RunItem, Problem> {
+    let request = RerunRequest { id: id.to_string(), only_failed };
+    call(app.clients.runs.clone().rerun(request)).await?.try_into()
 }
 
 fn made(status: StatusCode, run: RunItem) -> Result<Response, Problem> {

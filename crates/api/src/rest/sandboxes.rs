@@ -29,6 +29,9 @@ pub struct SandboxItem {
     pub gate: Option<String>,
     pub state: String,
     pub created_at: String,
+    /// When it was made, as pages need it.
+    #[serde(skip)]
+    pub created: Timestamp,
 }
 
 /// The sandboxes that live.
@@ -38,24 +41,34 @@ pub async fn list(
     State(app): State<Arc<App>>,
     Params(query): Params<PageQuery>,
 ) -> Result<Json<Page<SandboxItem>>, Problem> {
+    find(&app, query).await.map(Json)
+}
+
+/// The page of sandboxes that a query asks for.
+///
+/// # Errors
+/// If the query is wrong, or the service does not answer.
+pub async fn find(app: &App, query: PageQuery) -> Result<Page<SandboxItem>, Problem> {
     let request = ListRequest {
         page_size: page::page_size(query.page_size)?,
         page_token: page::text("pageToken", query.page_token)?,
     };
     let reply = call(app.clients.sandboxes.clone().list(request)).await?;
     let items = reply.sandboxes.into_iter().map(SandboxItem::from).collect();
-    Ok(Json(Page { items, next_page_token: reply.next_page_token }))
+    Ok(Page { items, next_page_token: reply.next_page_token })
 }
 
 impl From<SandboxRow> for SandboxItem {
     fn from(row: SandboxRow) -> Self {
+        let created = Timestamp::from_micros(row.created_at);
         Self {
             id: row.id,
             node: row.node,
             run: row.run,
             gate: row.step,
             state: row.state,
-            created_at: rfc3339(Timestamp::from_micros(row.created_at)),
+            created_at: rfc3339(created),
+            created,
         }
     }
 }

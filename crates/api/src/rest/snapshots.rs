@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use sandgate_domain::{RunId, SnapshotId};
+use sandgate_domain::{RunId, SnapshotId, Timestamp};
 use sandgate_wire::snapshots::v1::{
     DeleteSnapshotRequest, GetSnapshotRequest, ListSnapshotsRequest, Snapshot,
 };
@@ -44,6 +44,12 @@ pub struct SnapshotItem {
     pub created_at: String,
     /// When it may be removed; null means never by itself.
     pub expires_at: Option<String>,
+    /// When it was made, as pages need it.
+    #[serde(skip)]
+    pub created: Timestamp,
+    /// When it may be removed, as pages need it.
+    #[serde(skip)]
+    pub expires: Option<Timestamp>,
 }
 
 /// Which snapshots.
@@ -133,6 +139,8 @@ impl TryFrom<Snapshot> for SnapshotItem {
             bytes: snapshot.bytes,
             created_at: rfc3339(created),
             expires_at: expires.map(rfc3339),
+            created,
+            expires,
         })
     }
 }

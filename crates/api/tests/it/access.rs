@@ -4,7 +4,8 @@ use axum::body::Body;
 use axum::http::{Request, header};
 
 use crate::support::{
-    GATE, HOST, LIVE_RUN, PULL, RUN, SNAPSHOT, Setup, TOKEN, anonymous, doors, request, with,
+    DELIVERY, GATE, HOST, LIVE_RUN, PULL, RUN, SNAPSHOT, Setup, TOKEN, anonymous, doors, request,
+    with,
 };
 
 /// Method, path, and whether a caller without a token gets an answer.
@@ -20,7 +21,13 @@ const ROUTES: &[(&str, &str, bool)] = &[
     ("GET", "/runs", false),
     ("GET", "/runs/{id}", false),
     ("GET", "/runs/{id}/live", false),
+    ("POST", "/runs/{id}/cancel", false),
+    ("POST", "/runs/{id}/rerun", false),
     ("GET", "/gates/{id}", false),
+    ("GET", "/snapshots", false),
+    ("GET", "/sandboxes", false),
+    ("GET", "/deliveries", false),
+    ("POST", "/deliveries/{id}/redeliver", false),
     ("GET", "/pull-requests", false),
     ("GET", "/pull-requests/{id}", false),
     ("POST", "/pull-requests/{id}/approve", false),
@@ -48,6 +55,7 @@ const ROUTES: &[(&str, &str, bool)] = &[
     ("GET", "/api/v1/snapshots/{id}", false),
     ("DELETE", "/api/v1/snapshots/{id}", false),
     ("GET", "/api/v1/deliveries", false),
+    ("POST", "/api/v1/deliveries/{id}/redeliver", false),
     // These two decide by themselves: a token in a form, and a signature.
     ("POST", "/login", false),
     ("POST", "/api/webhooks/github", false),
@@ -93,6 +101,7 @@ fn concrete(path: &str) -> String {
         _ if path.contains("/gates/") => GATE,
         _ if path.contains("/snapshots/") => SNAPSHOT,
         _ if path.contains("/pull-requests/") => PULL,
+        _ if path.contains("/deliveries/") => DELIVERY,
         _ if path.contains("/assets/") => "style.css",
         _ => RUN,
     };
@@ -174,11 +183,12 @@ async fn with_the_token_every_route_answers() {
             ("POST", path) if path.starts_with("/pull") => {
                 "sha=0123456789abcdef0123456789abcdef01234567"
             }
+            ("POST", path) if path.starts_with("/runs") => "only_failed=true",
             _ => "",
         };
         let path = path.replace(&format!("{RUN}/cancel"), &format!("{LIVE_RUN}/cancel"));
         let mut request = request(method, &path, Body::from(body));
-        let media = if body.starts_with("sha=") {
+        let media = if body.starts_with("sha=") || body.starts_with("only_failed=") {
             "application/x-www-form-urlencoded"
         } else {
             "application/json"

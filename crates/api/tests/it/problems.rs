@@ -70,6 +70,8 @@ async fn bad_bodies_are_problems() {
     let untyped = doors.send(request("POST", "/api/v1/runs", Body::from("{}"))).await;
     untyped.assert_problem(415, "unsupported_media_type");
     let rerun = format!("/api/v1/runs/{RUN}/rerun");
+    let untyped = doors.send(request("POST", &rerun, Body::from("{}"))).await;
+    untyped.assert_problem(415, "unsupported_media_type");
     doors.post(&rerun, r#"{"only":1}"#).await.assert_problem(400, "invalid_argument");
     let mut keyed = request(
         "POST",
@@ -132,7 +134,7 @@ fn assert_calm(answer: &Answer, what: &str) {
     }
 }
 
-const PREFIXES: [&str; 14] = [
+const PREFIXES: [&str; 18] = [
     "/",
     "/api/v1/runs",
     "/api/v1/runs/",
@@ -144,6 +146,10 @@ const PREFIXES: [&str; 14] = [
     "/api/v1/deliveries",
     "/runs",
     "/runs/",
+    "/snapshots",
+    "/sandboxes",
+    "/deliveries",
+    "/deliveries/",
     "/gates/",
     "/pull-requests/",
     "/assets/",

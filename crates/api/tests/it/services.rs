@@ -336,12 +336,25 @@ impl PullRequests for Memory {
                 id: delivery.delivery_id.clone(),
                 event: delivery.event.clone(),
                 outcome: (*outcome).to_owned(),
+                reason: (*outcome == "ignored").then(|| "the repository is not known".to_owned()),
                 ..Delivery::default()
             })
             .collect();
         let (deliveries, next_page_token) =
             page(&rows, wanted.page_size, wanted.page_token.as_deref())?;
         Ok(Response::new(ListDeliveriesReply { deliveries, next_page_token }))
+    }
+
+    async fn redeliver(&self, request: Request<RedeliverRequest>) -> Answer<AcceptReply> {
+        let id = request.into_inner().delivery_id;
+        let mut held = self.available()?;
+        let known = held.deliveries.iter_mut().find(|(delivery, _)| delivery.delivery_id == id);
+        let (_, outcome) = known.ok_or(missing("delivery"))?;
+        let reply = if *outcome == "ignored" { "queued" } else { "duplicate" };
+        if *outcome == "ignored" {
+            *outcome = "succeeded";
+        }
+        Ok(Response::new(AcceptReply { outcome: reply.to_owned(), reason: None }))
     }
 }
 

@@ -11,7 +11,7 @@ use sandgate_wire::InProcess;
 use sandgate_wire::MAX_ACCEPT_BYTES;
 use sandgate_wire::pulls::v1::pull_requests_server::PullRequestsServer;
 use sandgate_wire::pulls::v1::repositories_server::RepositoriesServer;
-use sandgate_wire::pulls::v1::{Check, PullRequest, Repository};
+use sandgate_wire::pulls::v1::{AcceptRequest, Check, PullRequest, Repository};
 use sandgate_wire::runs::v1::runs_server::RunsServer;
 use sandgate_wire::runs::v1::{Gate, Run};
 use sandgate_wire::sandboxes::v1::SandboxRow;
@@ -32,6 +32,7 @@ pub const GATE: &str = "step_00000000000000000000000000000011";
 pub const LIVE_GATE: &str = "step_00000000000000000000000000000022";
 pub const SNAPSHOT: &str = "snap_00000000000000000000000000000001";
 pub const PULL: &str = "pr_7";
+pub const DELIVERY: &str = "9f1d2c3e-0000-4000-8000-00000000000f";
 pub const SHA: &str = "0123456789abcdef0123456789abcdef01234567";
 /// 2026-11-21T10:00:00Z.
 pub const NOW: i64 = 1_795_255_200_000_000;
@@ -186,12 +187,18 @@ pub fn fill(memory: &Memory) {
     ];
     held.pulls = vec![pull_request(true), pull_request(false)];
     held.snapshots.push(snapshot());
+    let delivery = AcceptRequest {
+        delivery_id: DELIVERY.to_owned(),
+        event: "pull_request".to_owned(),
+        ..AcceptRequest::default()
+    };
+    held.deliveries.push((delivery, "ignored"));
     held.sandboxes.push(SandboxRow {
         id: "sbx_00000000000000000000000000000001".to_owned(),
         node: "node-1".to_owned(),
         run: Some(LIVE_RUN.to_owned()),
         step: Some(LIVE_GATE.to_owned()),
-        state: "running".to_owned(),
+        state: "live".to_owned(),
         created_at: NOW - 2_000_000,
     });
 }
@@ -326,7 +333,7 @@ fn pull_request(held: bool) -> PullRequest {
         updated_at: NOW - 3_600_000_000,
         checks,
         comment: (!held).then(|| {
-            "### ✗ Failure\n\n| gate | result |\n|---|---|\n| unit (node=20) | failure |\n"
+            "<!-- sandgate:acme/web#7 -->\n### ✗ Failure\n\n| gate | result |\n|---|---|\n| unit (node=20) | failure |\n"
                 .to_owned()
         }),
         run: (!held).then(|| RUN.to_owned()),

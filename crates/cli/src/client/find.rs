@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{FlockOperation, flock};
 use sandgate_domain::ErrorCode;
 use serde::Deserialize;
 
@@ -38,7 +39,6 @@ struct Record {
     address: String,
     token_path: PathBuf,
     data_dir: PathBuf,
-    pid: Option<i32>,
 }
 
 /// What the user said about the server.
@@ -133,7 +133,7 @@ fn unnamed(said: Said<'_>, running: &[Record]) -> Result<Found, Failure> {
     }
 }
 
-/// The records of servers whose process lives. What can't be read is no server.
+/// The records of servers that run. What can't be read is no server.
 fn running(context: &Context) -> Vec<Record> {
     let Ok(state) = context.environment.state_folder() else { return Vec::new() };
     let Ok(entries) = std::fs::read_dir(state.join("servers")) else { return Vec::new() };
@@ -142,18 +142,21 @@ fn running(context: &Context) -> Vec<Record> {
         .take(MAX_RECORDS)
         .map(|entry| entry.path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
+        .filter(|path| is_held(path))
         .filter_map(|path| serde_json::from_str(&read_bounded(&path).ok()?).ok())
-        .filter(|record: &Record| !record.address.is_empty() && record.pid.is_none_or(is_alive))
+        .filter(|record: &Record| !record.address.is_empty())
         .map(|record| Record { data_dir: canonical(&record.data_dir), ..record })
         .collect();
     records.sort_by(|one, other| one.address.cmp(&other.address));
     records
 }
 
-fn is_alive(pid: i32) -> bool {
-    let Some(pid) = rustix::process::Pid::from_raw(pid) else { return false };
-    // Somebody else's process may not be signalled, and lives all the same.
-    !matches!(rustix::process::test_kill_process(pid), Err(rustix::io::Errno::SRCH))
+/// Whether the server that wrote a record runs: it holds a lock on it, which ends with it however it ends. A process id would
+/// not tell, as others get it again.
+fn is_held(path: &Path) -> bool {
+    let Ok(file) = File::open(path) else { return false };
+    let locked = flock(&file, FlockOperation::NonBlockingLockShared);
+    matches!(locked, Err(rustix::io::Errno::WOULDBLOCK))
 }
 
 fn read_token(path: &Path) -> Result<String, Failure> {
@@ -199,7 +202,7 @@ mod tests {
         std::fs::create_dir(&data_dir).unwrap();
         std::fs::write(data_dir.join("token"), format!("token-of-{name}\n")).unwrap();
         let token_path = data_dir.join("token");
-        Record { address: address.to_owned(), token_path, data_dir, pid: None }
+        Record { address: address.to_owned(), token_path, data_dir }
     }
 
     #[test]

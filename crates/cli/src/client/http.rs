@@ -221,6 +221,10 @@ pub fn failure_of(problem: &Value, status: u16, address: &Address) -> Failure {
     let field = |name: &str| problem.get(name).and_then(Value::as_str);
     let kind = field("code").and_then(kind_of_code).unwrap_or_else(|| kind_of_status(status));
     let message = match field("detail").or_else(|| field("title")) {
+        // What it says is meant for who writes requests by hand.
+        Some(_) if status == 401 => {
+            format!("{address} does not know the access token that was sent")
+        }
         Some(text) => clean(text.as_bytes()),
         None => format!("{address} answered {status} without a reason"),
     };
@@ -231,7 +235,7 @@ pub fn failure_of(problem: &Value, status: u16, address: &Address) -> Failure {
     };
     match (status, field("code")) {
         (401, _) => failure.help(
-            "give the server's folder with --data-dir, or its token in SANDGATE_TOKEN: the only line of `<data-dir>/token`",
+            "give the server's own folder with --data-dir, or its token in SANDGATE_TOKEN (which comes first): the only line of `<data-dir>/token`",
         ),
         (403, Some("host_not_allowed")) => failure.help("give --server as the server printed its address"),
         (404 | 405, None) => failure.help("check the address given with --server, and that the server is of this version"),

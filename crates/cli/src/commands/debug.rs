@@ -7,9 +7,7 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use clap::Args;
-use sandgate_domain::{
-    ErrorCode, NetworkAccess, RunId, Snapshot, SnapshotId, SnapshotKind, StepState,
-};
+use sandgate_domain::{ErrorCode, NetworkAccess, Snapshot, SnapshotKind, StepState};
 use sandgate_node::Live;
 use sandgate_provider_gateway::Purpose;
 use sandgate_sandbox::{Command, ExitStatus, Output, Stdin};
@@ -17,10 +15,12 @@ use sandgate_wire::node::v1::SandboxSpec;
 
 use crate::commands::logs::find_step;
 use crate::commands::run::find_run;
+use crate::commands::snapshot::find;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::local::{Machine, Records};
+use crate::named::IdStart;
 
 /// Arguments of `sandgate debug`.
 #[derive(Debug, Args)]
@@ -30,11 +30,11 @@ pub struct Debug {
     #[arg(required_unless_present = "snapshot")]
     gate: Option<String>,
     /// The run; the default is the latest of this repository
-    #[arg(long, value_name = "ID")]
-    run: Option<RunId>,
+    #[arg(long, value_name = "ID", value_parser = IdStart::run)]
+    run: Option<IdStart>,
     /// A snapshot instead of the one of a gate
-    #[arg(long, value_name = "ID", conflicts_with_all = ["gate", "run"])]
-    snapshot: Option<SnapshotId>,
+    #[arg(long, value_name = "ID", value_parser = IdStart::snapshot, conflicts_with_all = ["gate", "run"])]
+    snapshot: Option<IdStart>,
     /// A command instead of a shell
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
@@ -42,6 +42,11 @@ pub struct Debug {
 
 /// Opens a snapshot and stays in it until the shell ends.
 pub async fn run(context: &Context, command: Debug) -> Result<Exit, Failure> {
+    if context.global.no_input && command.command.is_empty() {
+        let message = "a shell asks for input, and --no-input forbids that";
+        let failure = Failure::new(ErrorCode::InvalidArgument, message);
+        return Err(failure.help("name a command behind `--`, such as `-- rerun`"));
+    }
     let records = Records::open(context).await?;
     let snapshot = find_snapshot(context, &records, &command).await?;
     let machine = Machine::open(context, &records).await?;
@@ -78,11 +83,11 @@ async fn find_snapshot(
     records: &Records,
     command: &Debug,
 ) -> Result<Snapshot, Failure> {
-    if let Some(id) = command.snapshot {
-        return Ok(records.snapshots.get(id).await?);
+    if let Some(start) = &command.snapshot {
+        return find(&records.snapshots, start).await;
     }
     let gate = command.gate.as_deref().unwrap_or_default();
-    let run = find_run(context, records, command.run).await?;
+    let run = find_run(context, records, command.run.as_ref()).await?;
     let steps = records.store.steps(&context.tenant).of_run(run.id).await?;
     let step = find_step(&steps, gate)?;
     let snapshot = match &step.state {

@@ -13,13 +13,15 @@ use clap::Args;
 use sandgate_chassis::{Config, Secret, Shutdown};
 use sandgate_domain::{ErrorCode, GateResult};
 use serde_json::{Value, json};
+use tokio::task::{JoinError, JoinHandle};
 
 use self::sample::{PullRequestPlan, Sample};
 use crate::client::Client;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::output;
+use crate::output::{self, Format};
+use crate::progress::Form;
 use crate::server::Server;
 use crate::text;
 
@@ -50,14 +52,11 @@ pub async fn run(context: &Context, command: Demo) -> Result<Exit, Failure> {
     let config = Config {
         listen: any_port,
         grpc_listen: any_port,
-        allowed_hosts: Vec::new(),
         webhook_secrets: vec![Secret::new(&secret)],
-        members: Vec::new(),
-        agents: Vec::new(),
-        slots: None,
+        ..context.config(Vec::new())?.config
     };
     let server = Server::start(&context, &config, shutdown.clone()).await?;
-    eprintln!("serving  http://{}", server.record.address);
+    context.tell(format!("serving  http://{}", server.record.address));
     let player = Player {
         context: &context,
         address: server.record.address,
@@ -65,21 +64,57 @@ pub async fn run(context: &Context, command: Demo) -> Result<Exit, Failure> {
     };
     let link = server.login_link();
     let serving = tokio::spawn(server.run());
-    let played = tokio::select! {
-        played = player.play(&sample, &secret) => played,
-        () = shutdown.soft.cancelled() => return Ok(Exit::Interrupted),
+    let (once, format) = (command.once, context.global.output);
+    let show_link = move || match (once, format) {
+        (true, _) => Ok(false),
+        (false, Format::Table) => {
+            output::write(&format!("\npages: {link}\nCtrl-C ends.\n")).map(|()| true)
+        }
+        (false, Format::Json | Format::Jsonl | Format::Yaml | Format::Name) => {
+            eprintln!("pages: {link}");
+            Ok(true)
+        }
     };
-    let is_expected = played?;
-    if command.once {
+    beside(serving, player.play(&sample, &secret), &shutdown, show_link).await
+}
+
+/// Plays beside a server, and serves on if that is wanted. However it ends, the server has stopped in order; one that dies
+/// ends the play at once with what it died of.
+async fn beside(
+    mut serving: JoinHandle<Result<(), Failure>>,
+    play: impl Future<Output = Result<bool, Failure>>,
+    shutdown: &Shutdown,
+    serves_on: impl FnOnce() -> Result<bool, Failure>,
+) -> Result<Exit, Failure> {
+    let played = tokio::select! {
+        biased;
+        died = &mut serving => return Err(ended(died).err().unwrap_or_else(stopped)),
+        () = shutdown.soft.cancelled() => None,
+        played = play => Some(played),
+    };
+    let played = match played {
+        Some(Ok(is_expected)) => serves_on().map(|serves_on| Some((is_expected, serves_on))),
+        Some(Err(failure)) => Err(failure),
+        None => Ok(None),
+    };
+    if !matches!(played, Ok(Some((_, true)))) {
         shutdown.soft.cancel();
-    } else {
-        output::write(&format!("\npages: {link}\nCtrl-C ends.\n"))?;
     }
-    match serving.await {
-        Ok(served) => served?,
-        Err(error) => return Err(Failure::from_error(ErrorCode::Internal, &error)),
-    }
-    Ok(if is_expected { Exit::Ok } else { Exit::Failed })
+    ended(serving.await)?;
+    Ok(match played? {
+        Some((true, _)) => Exit::Ok,
+        Some((false, _)) => Exit::Failed,
+        None => Exit::Interrupted,
+    })
+}
+
+fn ended(serving: Result<Result<(), Failure>, JoinError>) -> Result<(), Failure> {
+    serving.map_err(|error| Failure::from_error(ErrorCode::Internal, &error))?
+}
+
+fn stopped() -> Failure {
+    Failure::new(ErrorCode::Internal, "the server stopped before the demonstration was over")
+        .help("look into what it printed to standard error, with -v for more")
 }
 
 struct Player<'a> {
@@ -106,7 +141,13 @@ impl Player<'_> {
         for delivery in webhook::deliveries(sample, since) {
             let accepted = webhook::post(self.address, secret.as_bytes(), &delivery).await?;
             let reason = accepted.reason.map(|reason| format!(": {reason}")).unwrap_or_default();
-            eprintln!("webhook  {} {}: {}{reason}", delivery.event, delivery.id, accepted.outcome);
+            let line = format!(
+                "webhook  {} {}: {}{reason}",
+                delivery.event, delivery.id, accepted.outcome
+            );
+            let id = &delivery.id;
+            let object = json!({ "event": "webhook", "id": id, "outcome": accepted.outcome });
+            self.progress(&line, &object);
         }
         // What an earlier demonstration has tested already is tested once more.
         for run in again.iter().flatten() {
@@ -114,10 +155,18 @@ impl Player<'_> {
             let _run: Value = self.client.post(&path, &json!({})).await?;
         }
         let mut is_expected = true;
+        let mut runs = Vec::new();
         for plan in &sample.pull_requests {
             let run = self.verdict(sample, plan).await?;
-            self.show(plan, &run).await?;
             is_expected &= run["result"] == plan.expected.as_str();
+            match self.context.global.output {
+                Format::Table => self.show(plan, &run)?,
+                Format::Json | Format::Jsonl | Format::Yaml | Format::Name => runs.push(run),
+            }
+        }
+        if !runs.is_empty() {
+            let name = |run: &Value| run["id"].as_str().unwrap_or_default().to_owned();
+            output::rows(self.context.global.output, &runs, &[], name)?;
         }
         Ok(is_expected)
     }
@@ -130,7 +179,10 @@ impl Player<'_> {
                 if let Some(run) = self.newest_run(sample, plan).await? {
                     let state = progress(&run);
                     if state != shown {
-                        eprintln!("#{}  {state}", plan.number);
+                        let line = format!("#{}  {state}", plan.number);
+                        let (number, id) = (plan.number, &run["id"]);
+                        let object = json!({ "event": "state", "number": number, "run": id, "state": state });
+                        self.progress(&line, &object);
                         shown = state;
                     }
                     if !run["result"].is_null() {
@@ -158,7 +210,17 @@ impl Player<'_> {
         Ok(page["items"].as_array().and_then(|items| items.first()).cloned())
     }
 
-    async fn show(&self, plan: &PullRequestPlan, run: &Value) -> Result<(), Failure> {
+    /// Tells how far it is, in the form that is wanted.
+    fn progress(&self, line: &str, object: &Value) {
+        match self.context.global.progress {
+            _ if self.context.global.quiet => {}
+            Form::None => {}
+            Form::Json => eprintln!("{object}"),
+            Form::Auto | Form::Tty | Form::Plain => eprintln!("{line}"),
+        }
+    }
+
+    fn show(&self, plan: &PullRequestPlan, run: &Value) -> Result<(), Failure> {
         let verdict = run["result"].as_str().unwrap_or("none");
         let mark = verdict.parse::<GateResult>().map_or("·", text::result_mark);
         let mut lines =
@@ -170,14 +232,17 @@ impl Player<'_> {
             }
         }
         let folder = self.context.data_dir()?;
-        let folder = folder.display();
+        let folder = text::quoted(&folder.display().to_string());
+        let program = text::program();
         if let Some(snapshot) = run["approvedSnapshot"].as_str() {
             lines.push(format!("    approved snapshot: {snapshot}"));
         }
         for (gate, snapshot) in run["debugSnapshots"].as_object().into_iter().flatten() {
             let run = run["id"].as_str().unwrap_or_default();
             lines.push(format!("    debug snapshot: {}", snapshot.as_str().unwrap_or_default()));
-            lines.push(format!("    debug: sandgate debug {gate} --run {run} --data-dir {folder}"));
+            let gate = text::quoted(gate);
+            lines
+                .push(format!("    debug: {program} debug {gate} --run {run} --data-dir {folder}"));
         }
         lines.push(String::new());
         output::write(&lines.join("\n"))
@@ -210,4 +275,84 @@ fn failure_line(failure: &Value) -> String {
     let text = |name: &str| failure[name].as_str().unwrap_or_default().to_owned();
     let line = failure["line"].as_u64().map(|line| format!(":{line}")).unwrap_or_default();
     format!("{}  at {}{line}  {}", text("name"), text("file"), text("message"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+
+    fn shutdown() -> Shutdown {
+        Shutdown { soft: CancellationToken::new(), hard: CancellationToken::new() }
+    }
+
+    /// A server that needs its time to stop, and the token that says that it did.
+    fn server(shutdown: &Shutdown) -> (JoinHandle<Result<(), Failure>>, CancellationToken) {
+        let (soft, has_stopped) = (shutdown.soft.clone(), CancellationToken::new());
+        let noted = has_stopped.clone();
+        let serving = tokio::spawn(async move {
+            soft.cancelled().await;
+            tokio::task::yield_now().await;
+            noted.cancel();
+            Ok(())
+        });
+        (serving, has_stopped)
+    }
+
+    #[tokio::test]
+    async fn a_server_that_dies_ends_the_play_at_once_with_its_reason() {
+        let dies = |failure: Failure| tokio::spawn(ready(Err(failure)));
+        let failure = Failure::new(ErrorCode::ResourceExhausted, "the disk is full");
+        let ended = beside(dies(failure), pending(), &shutdown(), || Ok(true)).await.unwrap_err();
+        assert_eq!((ended.exit, ended.message.as_str()), (Exit::Exhausted, "the disk is full"));
+
+        let panics = tokio::spawn(async { panic!("of its own") });
+        let ended = beside(panics, pending(), &shutdown(), || Ok(true)).await.unwrap_err();
+        assert!(ended.message.contains("of its own"), "{}", ended.message);
+
+        let leaves = tokio::spawn(ready(Ok(())));
+        let ended = beside(leaves, pending(), &shutdown(), || Ok(true)).await.unwrap_err();
+        assert!(ended.message.contains("stopped before"), "{}", ended.message);
+        assert!(ended.help.is_some());
+    }
+
+    #[tokio::test]
+    async fn however_the_play_ends_the_server_stops_in_order() {
+        let shut = shutdown();
+        let (serving, has_stopped) = server(&shut);
+        shut.soft.cancel();
+        let exit = beside(serving, pending(), &shut, || Ok(true)).await.unwrap();
+        assert_eq!((exit, has_stopped.is_cancelled()), (Exit::Interrupted, true));
+
+        for (is_expected, exit) in [(true, Exit::Ok), (false, Exit::Failed)] {
+            let shut = shutdown();
+            let (serving, has_stopped) = server(&shut);
+            let ended = beside(serving, ready(Ok(is_expected)), &shut, || Ok(false)).await;
+            assert_eq!((ended.unwrap(), has_stopped.is_cancelled()), (exit, true));
+        }
+
+        let shut = shutdown();
+        let (serving, has_stopped) = server(&shut);
+        let failure = Failure::new(ErrorCode::DeadlineExceeded, "no verdict");
+        let ended = beside(serving, ready(Err(failure)), &shut, || Ok(true)).await.unwrap_err();
+        assert_eq!((ended.exit, has_stopped.is_cancelled()), (Exit::TimedOut, true));
+    }
+
+    #[tokio::test]
+    async fn it_serves_on_until_it_is_stopped() {
+        let shut = shutdown();
+        let (serving, has_stopped) = server(&shut);
+        let soft = shut.soft.clone();
+        let serves_on = move || {
+            assert!(!soft.is_cancelled());
+            // As Ctrl-C does it.
+            tokio::spawn(async move { soft.cancel() });
+            Ok(true)
+        };
+        let exit = beside(serving, ready(Ok(true)), &shut, serves_on).await.unwrap();
+        assert_eq!((exit, has_stopped.is_cancelled()), (Exit::Ok, true));
+    }
 }

@@ -1,7 +1,9 @@
 //! `sandgate doctor`: what this machine can isolate, what is missing and how to get it.
 
+use sandgate_node::GitProgram;
 use sandgate_sandbox::Finding;
 use serde::Serialize;
+use serde_json::json;
 
 use crate::context::Context;
 use crate::exit::Exit;
@@ -57,18 +59,65 @@ pub async fn run(context: &Context) -> Result<Exit, Failure> {
         let detail = format!("{}: {}", refused.path.display(), refused.reason);
         lines.push(Line::fact("left out", &refused.what, detail));
     }
+    lines.push(match GitProgram::find(&context.environment.path()) {
+        Ok(_) => Line::fact("tools", "git", "found"),
+        Err(error) => Line {
+            part: "tools",
+            name: "git".to_owned(),
+            ok: false,
+            detail: error.to_string(),
+            help: Some("every command but `doctor` reads repositories with it".to_owned()),
+        },
+    });
+    let has_git = lines.last().is_some_and(|line| line.ok);
+    let is_ready = report.usable() && has_git;
     let shell = node.shell().argv("SCRIPT").join(" ");
     lines.push(Line::fact("scripts", "shell", shell));
     lines.push(Line::fact("state", "folder", folder.display().to_string()));
-    if context.global.output == Format::Table {
-        output::write(&table(&lines))?;
-    } else {
-        output::document(
-            context.global.output,
-            &serde_json::json!({ "isolation": summary, "usable": report.usable(), "checks": lines }),
-        )?;
+    match context.global.output {
+        Format::Table => {
+            output::write(&table(&together(lines)))?;
+            output::write(conclusion(is_ready))?;
+        }
+        Format::Name => {
+            let missing = lines.iter().filter(|line| !line.ok);
+            output::write(&missing.map(|line| format!("{}\n", line.name)).collect::<String>())?;
+        }
+        format @ (Format::Json | Format::Jsonl | Format::Yaml) => {
+            let found = json!({ "isolation": summary, "usable": is_ready, "checks": lines });
+            output::document(format, &found)?;
+        }
     }
-    Ok(if report.usable() { Exit::Ok } else { Exit::Failed })
+    Ok(if is_ready { Exit::Ok } else { Exit::Failed })
+}
+
+fn conclusion(is_ready: bool) -> &'static str {
+    if is_ready {
+        "\nready: `sandgate run` works here\n"
+    } else {
+        "\nnot ready: what is missing above keeps `sandgate run` from starting\n"
+    }
+}
+
+/// For people, the many places of one toolchain are one line.
+fn together(lines: Vec<Line>) -> Vec<Line> {
+    let mut shown: Vec<(Line, usize)> = Vec::new();
+    for line in lines {
+        let same = |(first, _): &&mut (Line, usize)| {
+            line.ok
+                && line.part == "toolchains"
+                && (first.part, &first.name) == (line.part, &line.name)
+        };
+        match shown.iter_mut().find(same) {
+            Some((_, more)) => *more += 1,
+            None => shown.push((line, 0)),
+        }
+    }
+    let joined = shown.into_iter().map(|(line, more)| match more {
+        0 => line,
+        more => Line { detail: format!("{} and {more} more", line.detail), ..line },
+    });
+    joined.collect()
 }
 
 fn table(lines: &[Line]) -> String {

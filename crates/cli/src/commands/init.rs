@@ -1,11 +1,13 @@
 //! `sandgate init`: a proposal for `.sandgate.yaml` from what the repository contains.
 
 use std::io::Write;
+use std::path::Path;
 
 use clap::Args;
 use sandgate_domain::ErrorCode;
 use sandgate_engine::init;
 use sandgate_node::{GitProgram, Repository};
+use serde_json::json;
 
 use crate::commands::run::{FILE_NAME, facts};
 use crate::context::Context;
@@ -28,8 +30,10 @@ pub fn run(context: &Context, command: &Init) -> Result<Exit, Failure> {
     let tree = repository.working_tree(context.ignore_file().as_deref())?;
     let proposal = init::propose(&facts(&repository, &tree)?)
         .map_err(|error| Failure::from_error(ErrorCode::InvalidArgument, &error))?;
+    let format = context.global.output;
+    let document = |path: Option<&Path>| json!({ "path": path, "gates": proposal.gates, "notes": proposal.notes, "yaml": proposal.yaml });
     if command.print {
-        output::write(&proposal.yaml)?;
+        output::one(format, &document(None), FILE_NAME, Some(&proposal.yaml))?;
         return Ok(Exit::Ok);
     }
     let Some(top) = repository.top_level() else {
@@ -47,10 +51,11 @@ pub fn run(context: &Context, command: &Init) -> Result<Exit, Failure> {
         }
         Err(error) => return Err(error.into()),
     }
-    eprintln!("wrote {} with the gates: {}", path.display(), proposal.gates.join(", "));
+    output::one(format, &document(Some(&path)), &path.display().to_string(), None)?;
+    context.tell(format!("wrote {} with the gates: {}", path.display(), proposal.gates.join(", ")));
     for note in &proposal.notes {
-        eprintln!("note: {note}");
+        context.tell(format!("note: {note}"));
     }
-    eprintln!("next: sandgate run");
+    context.tell("next: sandgate run");
     Ok(Exit::Ok)
 }

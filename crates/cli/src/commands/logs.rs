@@ -5,8 +5,9 @@ mod remote;
 use std::io::Write;
 
 use clap::{Args, ValueEnum};
-use sandgate_domain::{ErrorCode, RunId, Step};
+use sandgate_domain::{ErrorCode, Step};
 use sandgate_integration_agent::Stream;
+use serde_json::json;
 
 use crate::client::{self, Client};
 use crate::commands::run::find_run;
@@ -14,6 +15,8 @@ use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::local::Records;
+use crate::named::IdStart;
+use crate::output::{self, Format};
 
 /// Arguments of `sandgate logs`.
 #[derive(Debug, Args)]
@@ -21,8 +24,8 @@ pub struct Logs {
     /// The gate, or `setup`
     gate: String,
     /// The run; the default is the latest of this repository
-    #[arg(long, value_name = "ID")]
-    run: Option<RunId>,
+    #[arg(long, value_name = "ID", value_parser = IdStart::run)]
+    run: Option<IdStart>,
     /// Go on until the gate ends; asks the server
     #[arg(short, long, conflicts_with = "stream")]
     follow: bool,
@@ -51,7 +54,8 @@ pub async fn run(context: &Context, command: Logs) -> Result<Exit, Failure> {
     }
     if is_remote {
         let client = Client::find(context)?;
-        return remote::print(context, &client, command.run, &command.gate, command.follow).await;
+        let run = command.run.as_ref();
+        return remote::print(context, &client, run, &command.gate, command.follow).await;
     }
     let missing = match local(context, &command).await {
         Err(failure) if failure.exit == Exit::NotFound => failure,
@@ -62,7 +66,7 @@ pub async fn run(context: &Context, command: Logs) -> Result<Exit, Failure> {
     if command.stream.is_some() {
         return Err(missing);
     }
-    match remote::print(context, &client, command.run, &command.gate, false).await {
+    match remote::print(context, &client, command.run.as_ref(), &command.gate, false).await {
         Err(failure) if failure.exit == Exit::NotFound => Err(missing),
         outcome => outcome,
     }
@@ -70,7 +74,7 @@ pub async fn run(context: &Context, command: Logs) -> Result<Exit, Failure> {
 
 async fn local(context: &Context, command: &Logs) -> Result<Exit, Failure> {
     let records = Records::open(context).await?;
-    let run = find_run(context, &records, command.run).await?;
+    let run = find_run(context, &records, command.run.as_ref()).await?;
     let steps = records.store.steps(&context.tenant).of_run(run.id).await?;
     let step = find_step(&steps, &command.gate)?;
     let text = match records.logs.read(run.id, step.id, 0, u64::MAX) {
@@ -82,8 +86,8 @@ async fn local(context: &Context, command: &Logs) -> Result<Exit, Failure> {
         }
         Err(error) => return Err(error.into()),
     };
-    match command.stream {
-        None => write(&text)?,
+    let chosen = match command.stream {
+        None => text,
         Some(which) => {
             let wanted = match which {
                 Which::Stdout => Stream::Stdout,
@@ -99,10 +103,24 @@ async fn local(context: &Context, command: &Logs) -> Result<Exit, Failure> {
                     chosen.extend_from_slice(part);
                 }
             }
-            write(&chosen)?;
+            chosen
+        }
+    };
+    show(context.global.output, &run.id.to_string(), &step.id.to_string(), &step.name, &chosen)?;
+    Ok(Exit::Ok)
+}
+
+/// Writes a log in the wanted form: byte for byte, or as a text in a document.
+fn show(format: Format, run: &str, id: &str, gate: &str, log: &[u8]) -> Result<(), Failure> {
+    match format {
+        Format::Table => write(log),
+        Format::Name => output::write(&format!("{id}\n")),
+        Format::Json | Format::Jsonl | Format::Yaml => {
+            let text = String::from_utf8_lossy(log);
+            let document = json!({ "run": run, "id": id, "name": gate, "text": text });
+            output::document(format, &document)
         }
     }
-    Ok(Exit::Ok)
 }
 
 /// Writes bytes as they are; a reader that went away is not an error.

@@ -93,22 +93,22 @@ pub async fn run(context: &Context, command: Pr) -> Result<Exit, Failure> {
             let path = format!("{ROUTE}/{}", encoded(&pull.id));
             let pull: PullRequest = client.get(&path).await?;
             output::one(context.global.output, &pull, &name(&pull), Some(&show::text(&pull)))?;
-            show::next(&pull);
+            show::next(context, &pull);
         }
         Pr::Push(one) => {
             let body = json!({ "checkout": Checkout::current(context)?.folder });
             let pull = change(context, &client, &one, "push", &body).await?;
-            eprintln!("{} is at {} now", title(&pull), show::short(&pull.head_sha));
-            eprintln!("next: sandgate pr show {}{}", pull.number, flag(&one.of));
+            context.tell(format!("{} is at {} now", title(&pull), show::short(&pull.head_sha)));
+            context.tell(format!("next: sandgate pr show {}{}", pull.number, flag(&one.of)));
         }
         Pr::Approve { one, sha } => {
             let pull = change(context, &client, &one, "approve", &json!({ "sha": sha })).await?;
-            eprintln!("{} may run at {}", title(&pull), show::short(&pull.head_sha));
-            eprintln!("next: sandgate status{}", flag(&one.of));
+            context.tell(format!("{} may run at {}", title(&pull), show::short(&pull.head_sha)));
+            context.tell(format!("next: sandgate status{}", flag(&one.of)));
         }
         Pr::Close(one) => {
             let pull = change(context, &client, &one, "close", &json!({})).await?;
-            eprintln!("closed {}; what still ran for it is stopped", title(&pull));
+            context.tell(format!("closed {}; what still ran for it is stopped", title(&pull)));
         }
     }
     Ok(Exit::Ok)
@@ -124,7 +124,7 @@ async fn open(context: &Context, client: &Client, open: Open) -> Result<(), Fail
         None => checkout.subject(&head).await?,
     };
     if checkout.branch.as_ref() == Some(&head) && checkout.has_changes().await? {
-        eprintln!("note: changes that are not committed are not part of it");
+        context.tell("note: changes that are not committed are not part of it");
     }
     let body = json!({
         "repo": repository.name,
@@ -136,12 +136,12 @@ async fn open(context: &Context, client: &Client, open: Open) -> Result<(), Fail
     let pull: PullRequest = client.post(ROUTE, &body).await?;
     output::one(context.global.output, &pull, &name(&pull), None)?;
     let (from, into) = (clean(pull.head_branch.as_bytes()), clean(pull.base_branch.as_bytes()));
-    eprintln!(
+    context.tell(format!(
         "opened {}: {from} at {} into {into}",
         self::title(&pull),
         show::short(&pull.head_sha)
-    );
-    eprintln!("next: sandgate pr show {}{}", pull.number, flag(&open.of));
+    ));
+    context.tell(format!("next: sandgate pr show {}{}", pull.number, flag(&open.of)));
     Ok(())
 }
 
@@ -181,8 +181,8 @@ async fn list(
     }
     let pulls: Vec<PullRequest> = client.page(&query).await?;
     if pulls.is_empty() && context.global.output == Format::Table {
-        eprintln!("{} has no such pull request", repository.name);
-        eprintln!("next: commit on a branch, then `sandgate pr open`");
+        context.tell(format!("{} has no such pull request", repository.name));
+        context.tell("next: commit on a branch, then `sandgate pr open`");
         return Ok(());
     }
     output::rows(

@@ -46,13 +46,16 @@ pub async fn run(context: &Context, command: Repo) -> Result<Exit, Failure> {
             let added: Repository =
                 client.post("/api/v1/repos", &json!({ "name": name, "path": path })).await?;
             output::one(context.global.output, &added, &added.name, None)?;
-            eprintln!("added {} from {}", shown(&added.name), shown(&added.path));
-            eprintln!("next: commit on a branch there, then `sandgate pr open`");
+            let branch = shown(&added.default_branch);
+            context.tell(format!("added {} from {}", shown(&added.name), shown(&added.path)));
+            // That of the checkout, which may not be the one that was meant.
+            context.tell(format!("pull requests go into `{branch}`, which is checked out there"));
+            context.tell("next: commit on another branch there, then `sandgate pr open`");
         }
         Repo::List => list(context, &client).await?,
         Repo::Remove { name } => {
             client.delete(&format!("/api/v1/repos/{}", path_of(&name)?)).await?;
-            eprintln!("removed {}; its folder stays as it is", shown(&name));
+            context.tell(format!("removed {}; its folder stays as it is", shown(&name)));
         }
     }
     Ok(Exit::Ok)
@@ -61,8 +64,8 @@ pub async fn run(context: &Context, command: Repo) -> Result<Exit, Failure> {
 async fn list(context: &Context, client: &Client) -> Result<(), Failure> {
     let repositories: Vec<Repository> = client.page(&Query::new("/api/v1/repos")).await?;
     if repositories.is_empty() && context.global.output == Format::Table {
-        eprintln!("the server knows no repository");
-        eprintln!("next: sandgate repo add <path> --name <owner/repo>");
+        context.tell("the server knows no repository");
+        context.tell("next: sandgate repo add <path> --name <owner/repo>");
         return Ok(());
     }
     output::rows(

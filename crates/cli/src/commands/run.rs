@@ -13,12 +13,14 @@ use sandgate_engine::plan::{Plan, PlanInput, plan};
 use sandgate_gate_runner::Origin;
 use sandgate_integration_agent::NewRun;
 use sandgate_node::{BranchName, Checkout, GitProgram, Node, Repository, Tree};
+use sandgate_store::{Page, PageRequest, RunFilter};
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::local::{Machine, Records};
+use crate::named::IdStart;
 use crate::output::{self, Format};
 use crate::progress::{self, Form, Style};
 use crate::view::RunView;
@@ -28,6 +30,8 @@ pub use configuration::facts;
 
 /// The reason of what did not end because of a signal.
 const INTERRUPTED: &str = "interrupted";
+/// How many runs are read at a time when one is looked for.
+const LOOKED_AT_ONCE: u32 = 200;
 
 /// Arguments of `sandgate run`.
 #[derive(Debug, Args)]
@@ -301,13 +305,15 @@ async fn finish(
     run: RunId,
     is_interrupted: bool,
 ) -> Result<Exit, Failure> {
-    let row = find_run(context, records, Some(run)).await?;
+    let row = get_run(context, records, run).await?;
     let steps = records.store.steps(&context.tenant).of_run(run).await?;
     let view = RunView::new(&row, &steps);
     match context.global.output {
         Format::Table => output::write(&summary::text(context, &view, &row))?,
         Format::Name => output::write(&format!("{run}\n"))?,
-        Format::Json | Format::Jsonl => output::document(context.global.output, &view)?,
+        Format::Json | Format::Jsonl | Format::Yaml => {
+            output::document(context.global.output, &view)?;
+        }
     }
     if is_interrupted {
         return Ok(Exit::Interrupted);
@@ -315,23 +321,40 @@ async fn finish(
     Ok(view.result.map_or(Exit::Failed, Exit::from))
 }
 
-/// The run with this id, or the latest of the current repository.
+/// The run with this id or with an id that starts so, or the latest of the current repository.
 pub async fn find_run(
     context: &Context,
     records: &Records,
-    id: Option<RunId>,
+    id: Option<&IdStart>,
 ) -> Result<RunRow, Failure> {
     let runs = records.store.runs(&context.tenant);
-    if let Some(id) = id {
-        return runs.get(id).await?.ok_or_else(|| {
-            let folder = records.folder.display();
-            Failure::new(ErrorCode::NotFound, format!("there is no {id} in `{folder}`"))
-        });
+    if let Some(start) = id {
+        if let Some(id) = start.whole() {
+            return get_run(context, records, id).await;
+        }
+        let mut fitting = Vec::new();
+        let mut page = PageRequest::first(LOOKED_AT_ONCE);
+        loop {
+            let Page { items, next } = runs.list(&RunFilter::default(), &page).await?;
+            fitting.extend(items.into_iter().filter(|run| start.fits(&run.id.to_string())));
+            if next.is_none() {
+                return start.only(fitting, |run| run.id.to_string());
+            }
+            page.after = next;
+        }
     }
     let git = GitProgram::find(&context.environment.path())?;
     let repository = Repository::open(&git, &std::env::current_dir()?)?;
     runs.latest(&repository.key()).await?.ok_or_else(|| {
         Failure::new(ErrorCode::NotFound, "this repository has no run yet")
             .help("start one with `sandgate run`, or name one with --run")
+    })
+}
+
+/// The run with this id.
+async fn get_run(context: &Context, records: &Records, id: RunId) -> Result<RunRow, Failure> {
+    records.store.runs(&context.tenant).get(id).await?.ok_or_else(|| {
+        let folder = records.folder.display();
+        Failure::new(ErrorCode::NotFound, format!("there is no {id} in `{folder}`"))
     })
 }

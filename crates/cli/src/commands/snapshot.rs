@@ -7,13 +7,15 @@ use clap::Subcommand;
 use sandgate_domain::{LayerId, Snapshot as Row, SnapshotId, SnapshotState};
 use sandgate_node::{GitProgram, Node, Repository};
 use sandgate_snapshot_service::SnapshotService;
-use sandgate_store::PageRequest;
+use sandgate_store::{Page, PageRequest};
 use serde::Serialize;
+use serde_json::json;
 
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::local::{Records, open_node};
+use crate::named::IdStart;
 use crate::output::{self, Format};
 use crate::text;
 
@@ -37,14 +39,16 @@ pub enum Snapshot {
     /// Show one snapshot
     #[command(alias = "get")]
     Show {
-        /// Its id
-        id: SnapshotId,
+        /// Its id, or the start of it
+        #[arg(value_parser = IdStart::snapshot)]
+        id: IdStart,
     },
     /// Remove a snapshot and the layers that only it stands on
     #[command(alias = "rm")]
     Delete {
-        /// Its id
-        id: SnapshotId,
+        /// Its id, or the start of it
+        #[arg(value_parser = IdStart::snapshot)]
+        id: IdStart,
     },
     /// Remove snapshots whose time is over, and layers that nothing stands on
     Prune {
@@ -101,32 +105,62 @@ pub async fn run(context: &Context, command: Snapshot) -> Result<Exit, Failure> 
     match command {
         Snapshot::List { all } => list(context, &records, all).await?,
         Snapshot::Show { id } => {
-            let view = View::from(&records.snapshots.get(id).await?);
-            let format = match context.global.output {
-                Format::Table => Format::Json,
-                Format::Name => return output::write(&format!("{id}\n")).map(|()| Exit::Ok),
-                other @ (Format::Json | Format::Jsonl) => other,
-            };
-            output::document(format, &view)?;
+            let view = View::from(&find(&records.snapshots, &id).await?);
+            output::one(context.global.output, &view, &view.id, Some(&output::yaml(&view)?))?;
         }
         Snapshot::Delete { id } => {
-            let snapshot = records.snapshots.get(id).await?;
+            let snapshot = find(&records.snapshots, &id).await?;
+            let id = snapshot.id;
             records.snapshots.delete(id).await?;
             let node = open_node(context, records.folder.join("node")).await?;
             let own = records.snapshots.forget_unfindable(&snapshot.layers).await?;
             let freed = remove_files(&node, own).await?;
             let others = remove_layers(&records.snapshots, &node, IDLE_LAYERS).await?;
-            eprintln!("removed {id}; {} freed", text::bytes(freed + others));
+            removed(context, &[id], freed + others)?;
         }
         Snapshot::Prune { all_layers } => {
             let expired = records.snapshots.prune().await?;
             let node = open_node(context, records.folder.join("node")).await?;
             let idle = if all_layers { Duration::ZERO } else { IDLE_LAYERS };
             let freed = remove_layers(&records.snapshots, &node, idle).await?;
-            eprintln!("removed {} snapshots; {} freed", expired.len(), text::bytes(freed));
+            removed(context, &expired, freed)?;
         }
     }
     Ok(Exit::Ok)
+}
+
+/// Says what was removed.
+fn removed(context: &Context, ids: &[SnapshotId], freed: u64) -> Result<(), Failure> {
+    let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    match context.global.output {
+        Format::Table => {
+            let what =
+                if let [id] = &ids[..] { id.clone() } else { format!("{} snapshots", ids.len()) };
+            context.tell(format!("removed {what}; {} freed", text::bytes(freed)));
+            Ok(())
+        }
+        Format::Name => output::write(&ids.iter().map(|id| format!("{id}\n")).collect::<String>()),
+        format @ (Format::Json | Format::Jsonl | Format::Yaml) => {
+            output::document(format, &json!({ "removed": ids, "freedBytes": freed }))
+        }
+    }
+}
+
+/// The snapshot with this id, or with an id that starts so.
+pub async fn find(snapshots: &SnapshotService, start: &IdStart) -> Result<Row, Failure> {
+    if let Some(id) = start.whole() {
+        return Ok(snapshots.get(id).await?);
+    }
+    let mut fitting = Vec::new();
+    let mut page = PageRequest::first(LISTED);
+    loop {
+        let Page { items, next } = snapshots.list(None, &page).await?;
+        fitting.extend(items.into_iter().filter(|row| start.fits(&row.id.to_string())));
+        if next.is_none() {
+            return start.only(fitting, |row| row.id.to_string());
+        }
+        page.after = next;
+    }
 }
 
 async fn list(context: &Context, records: &Records, all: bool) -> Result<(), Failure> {

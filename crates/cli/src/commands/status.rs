@@ -45,8 +45,8 @@ pub async fn run(context: &Context, command: Status) -> Result<Exit, Failure> {
     }
     let runs: Vec<Run> = client.page(&query).await?;
     if runs.is_empty() && context.global.output == Format::Table {
-        eprintln!("there is no run yet");
-        eprintln!("next: commit on a branch, then `sandgate pr open`");
+        context.tell("there is no run yet");
+        context.tell("next: commit on a branch, then `sandgate pr open`");
         return Ok(Exit::Ok);
     }
     output::rows(
@@ -64,7 +64,7 @@ pub async fn run(context: &Context, command: Status) -> Result<Exit, Failure> {
         |run| run.id.clone(),
     )?;
     if context.global.output == Format::Table {
-        next(&client, &runs);
+        next(context, &client, &runs);
     }
     Ok(Exit::Ok)
 }
@@ -87,7 +87,7 @@ fn why(run: &Run) -> String {
     let ended = run.gates.iter().filter(|gate| gate.result.is_some()).count();
     let waiting = run.gates.iter().find_map(|gate| {
         let reason = gate.waiting.as_ref()?;
-        Some(format!("; {} waits: {}", shown(&gate.name), shown(reason)))
+        Some(format!("; {}: {}", shown(&gate.name), shown(reason)))
     });
     format!("{ended} of {} gates ended{}", run.gates.len(), waiting.unwrap_or_default())
 }
@@ -97,21 +97,21 @@ fn is_bad(gate: &Gate) -> bool {
 }
 
 /// Prints what to do about the newest run.
-fn next(client: &Client, runs: &[Run]) {
+fn next(context: &Context, client: &Client, runs: &[Run]) {
     let Some(run) = runs.first() else { return };
     let id = shown(&run.id);
     if run.result.is_none() {
         let live = run.gates.iter().find(|gate| gate.state == "claimed");
         if let Some(gate) = live {
             let gate = text::quoted(&shown(&gate.name));
-            eprintln!("next: sandgate logs -f {gate} --run {id}");
+            context.tell(format!("next: sandgate logs -f {gate} --run {id}"));
         }
         return;
     }
     if let (Some(gate), Some(folder)) = (run.debug_snapshots.keys().next(), client.data_dir()) {
         let gate = text::quoted(&shown(gate));
         let folder = text::quoted(&folder.display().to_string());
-        eprintln!("next: sandgate debug {gate} --run {id} --data-dir {folder}");
+        context.tell(format!("next: sandgate debug {gate} --run {id} --data-dir {folder}"));
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod harness;
 mod interruptions;
+mod logging;
 
 use std::time::Duration;
 

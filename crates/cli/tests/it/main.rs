@@ -4,8 +4,10 @@
 
 mod architecture;
 mod asking;
+mod configuring;
 mod crash;
 mod dev;
+mod forms;
 mod generated;
 mod hostile;
 mod input;

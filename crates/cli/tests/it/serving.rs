@@ -1,6 +1,10 @@
 //! A server that listens: the real front doors over services in memory, or recorded answers; and the record of it.
 
+use std::fs::File;
+use std::sync::Mutex;
+
 use axum::Router;
+use rustix::fs::{FlockOperation, flock};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -12,6 +16,8 @@ use crate::world::World;
 pub struct Server {
     pub address: String,
     runtime: Runtime,
+    /// The lock on its record, as a running server holds it.
+    record: Mutex<Option<File>>,
 }
 
 /// The real front doors, listening.
@@ -43,7 +49,7 @@ impl Server {
 
     fn new(runtime: Runtime, listener: TcpListener, bound: String, router: Router) -> Self {
         runtime.spawn(async move { axum::serve(listener, router).await });
-        Self { address: format!("http://{bound}"), runtime }
+        Self { address: format!("http://{bound}"), runtime, record: Mutex::default() }
     }
 
     /// Waits for something that the server does.
@@ -62,7 +68,16 @@ impl Server {
         });
         let folder = world.state().join("sandgate/servers");
         std::fs::create_dir_all(&folder).unwrap();
-        std::fs::write(folder.join(format!("{pid}.json")), record.to_string()).unwrap();
+        let path = folder.join(format!("{pid}.json"));
+        std::fs::write(&path, record.to_string()).unwrap();
+        let lock = File::open(&path).unwrap();
+        flock(&lock, FlockOperation::NonBlockingLockExclusive).unwrap();
+        *self.record.lock().unwrap() = Some(lock);
+    }
+
+    /// Answers no more, and keeps its record as one that hangs does.
+    pub fn hang(self) -> Option<File> {
+        self.record.into_inner().unwrap()
     }
 }
 

@@ -7,7 +7,8 @@ use sandgate_wire::pulls::v1::pull_requests_server::PullRequests;
 use sandgate_wire::pulls::v1::{
     AcceptReply, AcceptRequest, ApproveRequest, CloseRequest, Delivery, GetPullRequestRequest,
     ListDeliveriesReply, ListDeliveriesRequest, ListPullRequestsReply, ListPullRequestsRequest,
-    OpenRequest, PullRequest, PushRequest, ReportUnplannedReply, ReportUnplannedRequest,
+    OpenRequest, PullRequest, PushRequest, RedeliverRequest, ReportUnplannedReply,
+    ReportUnplannedRequest,
 };
 use sandgate_wire::{FieldError, optional_field, required_field};
 use tonic::{Request, Response, Status};
@@ -138,6 +139,13 @@ impl PullRequests for Core {
             found.last().filter(|_| has_more).map(|last| last.position.to_string());
         let deliveries = found.into_iter().map(delivery).collect();
         Ok(Response::new(ListDeliveriesReply { deliveries, next_page_token }))
+    }
+
+    async fn redeliver(
+        &self,
+        request: Request<RedeliverRequest>,
+    ) -> Result<Response<AcceptReply>, Status> {
+        Ok(Response::new(Core::redeliver(self, request.into_inner().delivery_id).await?))
     }
 }
 

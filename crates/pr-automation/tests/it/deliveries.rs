@@ -199,3 +199,21 @@ async fn killed_after_the_answer_the_events_go_out_at_the_next_start() {
     assert_eq!((name.as_str(), &data["revision"]), ("pr.opened", &json!(1)));
     service.stop().await;
 }
+
+#[tokio::test]
+async fn an_ignored_delivery_is_acted_on_once_it_is_looked_at_again() {
+    let place = Place::new();
+    let service = place.start().await;
+    let body = payload(1, "opened", 'a', 1);
+    let ignored = service.accept("1", "pull_request", &body).await.unwrap();
+    assert_eq!(ignored.outcome, "ignored");
+    assert_eq!(service.redeliver("1").await.unwrap().outcome, "ignored");
+    place.repository(&service).await;
+    assert_eq!(service.redeliver("1").await.unwrap().outcome, "queued");
+    assert_eq!(service.next_event().await.0, "pr.opened");
+    assert_eq!(service.redeliver("1").await.unwrap().outcome, "duplicate");
+    assert!(service.events().await.is_empty());
+    let unknown = service.redeliver("2").await.unwrap_err();
+    assert_eq!(unknown.code(), tonic::Code::NotFound);
+    service.stop().await;
+}

@@ -164,6 +164,11 @@ impl Service {
         self.pulls().accept(request).await.map(tonic::Response::into_inner)
     }
 
+    pub async fn redeliver(&self, id: &str) -> Result<AcceptReply, Status> {
+        let request = RedeliverRequest { delivery_id: id.to_owned() };
+        self.pulls().redeliver(request).await.map(tonic::Response::into_inner)
+    }
+
     /// A delivery that is queued.
     pub async fn deliver(&self, id: &str, body: &Value) {
         let reply = self.accept(id, "pull_request", body).await.unwrap();

@@ -68,5 +68,8 @@ async fn what_was_ignored_is_looked_at_again() {
     let ids: Vec<&str> = listed.iter().map(|row| row.delivery_id.as_str()).collect();
     assert_eq!((ids, &listed[1].outcome), (vec!["2", "1"], &ignored));
     assert_eq!(inbox.list(Some(listed[0].position), 9).await.unwrap(), listed[1..]);
+    assert_eq!(inbox.get("github", "1").await.unwrap(), Some(arrival("1")));
+    assert_eq!(inbox.get("gitlab", "1").await.unwrap(), None);
+    assert_eq!(inbox.get("github", "3").await.unwrap(), None);
     assert_eq!(inbox.accept(&arrival("1"), now).await.unwrap(), InboxAnswer::Queued);
 }

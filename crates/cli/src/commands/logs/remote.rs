@@ -11,6 +11,12 @@ use crate::client::{Client, Query, encoded};
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::named::IdStart;
+use crate::output::Format;
+use crate::progress::clean;
+
+/// As many fitting runs as are worth telling apart.
+const SEVERAL: usize = 6;
 
 #[derive(Deserialize)]
 struct LogText {
@@ -21,17 +27,23 @@ struct LogText {
 pub async fn print(
     context: &Context,
     client: &Client,
-    run: Option<RunId>,
+    run: Option<&IdStart>,
     gate: &str,
     follow: bool,
 ) -> Result<Exit, Failure> {
     let run = find_run(context, client, run).await?;
     let gate = find_gate(&run, gate)?;
+    let format = context.global.output;
     let path = format!("/api/v1/gates/{}/log", encoded(&gate.id));
     if !follow {
         let text = client.text(&path).await?;
-        super::write(&text)?;
+        super::show(format, &run.id, &gate.id, &gate.name, &text)?;
         return Ok(Exit::Ok);
+    }
+    if !matches!(format, Format::Table | Format::Jsonl) {
+        let message = "what is followed comes in parts, and this form is one document";
+        let failure = Failure::new(ErrorCode::InvalidArgument, message);
+        return Err(failure.help("follow with `-o jsonl`, or leave -f out"));
     }
     let mut is_gone = false;
     let followed = client
@@ -41,7 +53,9 @@ pub async fn print(
                 Failure::new(ErrorCode::Internal, message)
             })?;
             let mut stdout = std::io::stdout().lock();
-            let written = stdout.write_all(log.text.as_bytes()).and_then(|()| stdout.flush());
+            let line = format!("{}\n", event.data);
+            let text = if format == Format::Jsonl { &line } else { &log.text };
+            let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
             is_gone =
                 matches!(&written, Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe);
             Ok(written?)
@@ -51,20 +65,29 @@ pub async fn print(
         return Ok(Exit::Ok);
     }
     followed?;
-    ended(client, &gate).await
+    ended(context, client, &gate).await
 }
 
 /// Says how the gate ended.
-async fn ended(client: &Client, gate: &Gate) -> Result<Exit, Failure> {
+async fn ended(context: &Context, client: &Client, gate: &Gate) -> Result<Exit, Failure> {
     let gate: Gate = client.get(&format!("/api/v1/gates/{}", encoded(&gate.id))).await?;
     let result = gate.result.as_deref().unwrap_or(&gate.state);
-    eprintln!("{} ended: {result}", gate.name);
+    context.tell(format!("{} ended: {}", clean(gate.name.as_bytes()), clean(result.as_bytes())));
     Ok(Exit::Ok)
 }
 
-async fn find_run(context: &Context, client: &Client, run: Option<RunId>) -> Result<Run, Failure> {
-    if let Some(id) = run {
-        return client.get(&format!("/api/v1/runs/{id}")).await;
+async fn find_run(
+    context: &Context,
+    client: &Client,
+    run: Option<&IdStart>,
+) -> Result<Run, Failure> {
+    if let Some(start) = run {
+        if let Some(id) = start.whole::<RunId>() {
+            return client.get(&format!("/api/v1/runs/{id}")).await;
+        }
+        let all = Query::new("/api/v1/runs");
+        let fitting = client.fitting(all, SEVERAL, |run: &Run| start.fits(&run.id)).await?;
+        return start.only(fitting, |run| run.id.clone());
     }
     let repository = checkout::repository(context, client, None).await.map_err(|failure| {
         failure.help("name a run with --run; `sandgate status --all` lists them")

@@ -1,6 +1,7 @@
 //! A pull request for people. All of it may be text from outside.
 
 use crate::client::items::{Check, PullRequest};
+use crate::context::Context;
 use crate::progress::clean;
 
 /// The name of the check that decides.
@@ -53,12 +54,12 @@ pub fn text(pull: &PullRequest) -> String {
 }
 
 /// Prints what to do with it.
-pub fn next(pull: &PullRequest) {
+pub fn next(context: &Context, pull: &PullRequest) {
     let (number, repository) = (pull.number, clean(pull.repo.as_bytes()));
     if pull.held {
         let sha = clean(pull.head_sha.as_bytes());
-        eprintln!("it is held: look at its changes before they run");
-        eprintln!("next: sandgate pr approve {number} --sha {sha} --repo {repository}");
+        context.tell("it is held: look at its changes before they run");
+        context.tell(format!("next: sandgate pr approve {number} --sha {sha} --repo {repository}"));
         return;
     }
     let Some(run) = &pull.run else { return };
@@ -69,7 +70,7 @@ pub fn next(pull: &PullRequest) {
     });
     if let Some(gate) = failed {
         let gate = crate::text::quoted(&clean(gate.as_bytes()));
-        eprintln!("next: sandgate logs {gate} --run {}", clean(run.as_bytes()));
+        context.tell(format!("next: sandgate logs {gate} --run {}", clean(run.as_bytes())));
     }
 }
 

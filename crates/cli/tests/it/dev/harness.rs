@@ -64,6 +64,12 @@ impl<'a> Dev<'a> {
         Self { world, link: link.to_owned(), started, address }
     }
 
+    /// One that serves already, and whose login link is this.
+    pub fn around(world: &'a World, started: Started, link: String) -> Self {
+        let address = link.strip_prefix("http://").unwrap().split('/').next().unwrap().to_owned();
+        Self { world, link, started, address }
+    }
+
     pub fn stderr(&self) -> String {
         self.started.stderr()
     }

@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use sandgate_testkit::queries;
 
 use super::harness::{Change, Dev, branch, world_with};
-use crate::world::World;
+use crate::world::{World, until_within};
 
 const CONFIG: &str = "version: 1\ndefaults: { retry: { infra: 10 } }\ngates:\n  one: { run: 'sleep 0.5; echo one' }\n  two: { run: 'sleep 0.5; echo two' }\n";
 /// How often the server is killed.
@@ -84,4 +85,23 @@ fn kills_at_any_moment_lose_nothing_and_repeat_nothing() {
     }
     assert_each_ended_once(&world, usize::try_from(KILLS).unwrap());
     dev.stop();
+}
+
+#[test]
+fn the_demonstration_is_interrupted_in_the_middle_and_leaves_nothing() {
+    let world = World::with_files(&[("file.txt", "text\n")]);
+    let folder = world.state().join("sandgate");
+    let mut command = world.command(["demo", "--data-dir"]);
+    command.arg(&folder);
+    let played = world.start(command);
+    until_within(Duration::from_secs(60), "a gate to be claimed", || {
+        assert!(!played.has_ended(), "it ended: {}", played.stderr());
+        played.stderr().contains("claimed")
+    });
+    played.signal(Signal::INT);
+    let ended = played.wait_within(Duration::from_secs(15));
+    assert_eq!(ended.code, 130, "{}{}", ended.stdout, ended.stderr);
+    let records = world.state().join("sandgate/servers");
+    assert_eq!(std::fs::read_dir(records).unwrap().count(), 0, "the record of the server is left");
+    world.assert_clean();
 }
