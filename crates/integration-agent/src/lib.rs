@@ -7,6 +7,8 @@ mod agent;
 mod consumer;
 mod error;
 mod logs;
+#[cfg(test)]
+mod outside;
 mod planning;
 mod progress;
 mod runs_service;

@@ -21,6 +21,7 @@ mod events;
 mod grpc;
 mod local;
 mod markdown;
+mod origin;
 pub mod payload;
 mod posting;
 pub mod report;

@@ -24,6 +24,7 @@ const MIGRATIONS: &[Migration] = &[
         min_reader: 1,
         sql: include_str!("../migrations/0003_pull_requests.sql"),
     },
+    Migration { version: 4, min_reader: 1, sql: include_str!("../migrations/0004_upkeep.sql") },
 ];
 
 /// The schema that this program brings a database to.
