@@ -32,6 +32,7 @@ pub mod signature;
 mod source;
 mod sweeper;
 pub mod trust;
+mod upkeep;
 
 pub use answer::Answer;
 pub use error::Error;

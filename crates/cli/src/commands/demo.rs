@@ -12,6 +12,7 @@ use std::time::Duration;
 use clap::Args;
 use sandgate_chassis::{Config, Secret, Shutdown};
 use sandgate_domain::{ErrorCode, GateResult};
+use sandgate_snapshot_service::KEEP_APPROVED;
 use serde_json::{Value, json};
 
 use self::sample::{PullRequestPlan, Sample};
@@ -55,6 +56,7 @@ pub async fn run(context: &Context, command: Demo) -> Result<Exit, Failure> {
         members: Vec::new(),
         agents: Vec::new(),
         slots: None,
+        keep_approved: KEEP_APPROVED,
     };
     let server = Server::start(&context, &config, shutdown.clone()).await?;
     eprintln!("serving  http://{}", server.record.address);

@@ -9,3 +9,4 @@ mod service;
 mod shown;
 mod source;
 mod sweeps;
+mod upkeep;
