@@ -8,7 +8,7 @@ mod writer;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sandgate_domain::Clock;
+use sandgate_domain::{Clock, Timestamp};
 use sandgate_store::{EventLog, Lease, NewMessage, Operation, Outcome, Store, SubscriptionRow};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -20,6 +20,9 @@ use writer::Writer;
 
 /// How often a waiting fetch looks by itself: for messages of other processes, and for those whose lease ran out.
 const POLL: Duration = Duration::from_secs(1);
+/// How many rows are removed in one transaction, and in how many at most.
+const PRUNING: u32 = 500;
+const MAX_PRUNINGS: u32 = 100;
 
 /// The bus in the store. Cheap to clone.
 #[derive(Clone)]
@@ -40,11 +43,25 @@ impl EmbeddedBus {
         Self { log, clock, writer, changes }
     }
 
-    /// Removes messages older than `retention`, read or not; how many.
-    pub async fn prune(&self, retention: Duration) -> Result<u64, Error> {
-        let retention = i64::try_from(retention.as_micros()).unwrap_or(i64::MAX);
-        let before = self.clock.now().as_micros().saturating_sub(retention);
-        Ok(self.log.prune(sandgate_domain::Timestamp::from_micros(before)).await?)
+    /// Removes messages older than `retention`, read or not, and dead letters older than `dead_retention`; how many. A lot
+    /// is removed in parts, so that nobody waits long for the database.
+    pub async fn prune(&self, retention: Duration, dead_retention: Duration) -> Result<u64, Error> {
+        let (before, dead_before) = (self.before(retention), self.before(dead_retention));
+        let mut total = 0;
+        for _ in 0..MAX_PRUNINGS {
+            let events = self.log.prune(before, PRUNING).await?;
+            let dead = self.log.forget_dead(dead_before, PRUNING).await?;
+            total += events + dead;
+            if events.max(dead) < u64::from(PRUNING) {
+                break;
+            }
+        }
+        Ok(total)
+    }
+
+    fn before(&self, age: Duration) -> Timestamp {
+        let age = i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
+        Timestamp::from_micros(self.clock.now().as_micros().saturating_sub(age))
     }
 
     async fn fetch_now(&self, subscription: &str, limit: u32) -> Result<Vec<Delivery>, Error> {

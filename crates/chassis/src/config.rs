@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -37,6 +38,8 @@ pub struct Config {
     pub agents: Vec<String>,
     /// How many gates run at a time (`admission.slots`).
     pub slots: Option<u16>,
+    /// How long approved snapshots are kept (`snapshots.keepApprovedDays`); the newest of a branch always is.
+    pub keep_approved: Duration,
 }
 
 /// Where values may come from.

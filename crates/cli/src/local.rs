@@ -5,11 +5,12 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use sandgate_chassis::load_or_create_step_key;
-use sandgate_domain::ErrorCode;
+use sandgate_domain::{Clock, ErrorCode, Timestamp};
 use sandgate_gate_runner::{Runner, RunnerParts};
-use sandgate_integration_agent::{Agent, AgentParts, AgentService, Logs};
+use sandgate_integration_agent::{Agent, AgentParts, AgentService, Logs, OUTBOX};
 use sandgate_node::{HostEnvironment, Node, NodeConfig, NodeService};
 use sandgate_provider_gateway::{Gateway, SandboxesService};
 use sandgate_snapshot_service::SnapshotService;
@@ -26,6 +27,11 @@ use tonic::service::Routes;
 
 use crate::context::Context;
 use crate::failure::Failure;
+
+/// How long events wait for a server that publishes them.
+const UNPUBLISHED: Duration = Duration::from_secs(24 * 3600);
+/// How many events are dropped in one transaction.
+const DROPPED_AT_ONCE: u32 = 1000;
 
 /// The parts that only read and write the database.
 pub struct Records {
@@ -68,9 +74,22 @@ impl Records {
             Arc::clone(&context.clock),
             Arc::clone(&context.ids),
             owner()?,
-        );
+        )
+        .asking(is_gone);
         let logs = Logs::new(folder.join("logs"));
         Ok(Self { folder, store, logs, snapshots, relay: Arc::default() })
+    }
+
+    /// Removes events that no server published in time: for a process that relays none itself. What is younger goes out when
+    /// a server opens the folder.
+    pub async fn drop_old_events(&self, clock: &dyn Clock) -> Result<(), Failure> {
+        let retention = i64::try_from(UNPUBLISHED.as_micros()).unwrap_or(i64::MAX);
+        let before = Timestamp::from_micros(clock.now().as_micros().saturating_sub(retention));
+        let outbox = self.store.outbox(OUTBOX);
+        while outbox.drop_unpublished(before, DROPPED_AT_ONCE).await? == u64::from(DROPPED_AT_ONCE)
+        {
+        }
+        Ok(())
     }
 }
 

@@ -31,6 +31,10 @@ use crate::local::{Machine, Records};
 const HOUSEKEEPING: Duration = Duration::from_secs(600);
 /// How long events are kept.
 const RETENTION: Duration = Duration::from_secs(24 * 3600);
+/// How long events that were given up are kept.
+const DEAD_RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How many events leave the outbox in one transaction.
+const PRUNED_AT_ONCE: u32 = 1000;
 
 /// A server that is bound and wired, and whose tasks run as soon as they are waited for.
 pub struct Server {
@@ -273,6 +277,7 @@ impl Wiring {
             store: self.records.store.clone(),
             bus: Arc::clone(&self.bus),
             clock: Arc::clone(&self.clock),
+            keep_approved: config.keep_approved,
         };
         tasks.spawn(Stage::Store, "housekeeping", async move {
             housekeeping.run(stop).await;
@@ -288,6 +293,7 @@ struct Housekeeping {
     store: sandgate_store::Store,
     bus: Arc<EmbeddedBus>,
     clock: Arc<dyn Clock>,
+    keep_approved: Duration,
 }
 
 impl Housekeeping {
@@ -297,7 +303,7 @@ impl Housekeeping {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(HOUSEKEEPING) => {}
             }
-            if let Err(failure) = collect(&self.snapshots, &self.node).await {
+            if let Err(failure) = collect(&self.snapshots, &self.node, self.keep_approved).await {
                 tracing::warn!(error = failure.message, "old snapshots could not be removed");
             }
             if let Err(failure) = prune_events(&self).await {
@@ -309,12 +315,11 @@ impl Housekeeping {
 
 /// Removes events that are older than the retention.
 async fn prune_events(parts: &Housekeeping) -> Result<(), Failure> {
-    parts.bus.prune(RETENTION).await?;
+    parts.bus.prune(RETENTION, DEAD_RETENTION).await?;
     let now = parts.clock.now().as_micros();
     let retention = i64::try_from(RETENTION.as_micros()).unwrap_or(i64::MAX);
     let before = Timestamp::from_micros(now.saturating_sub(retention));
-    for service in [OUTBOX, sandgate_pr_automation::OUTBOX] {
-        parts.store.outbox(service).prune(before).await?;
-    }
+    let outbox = parts.store.outbox(OUTBOX);
+    while outbox.prune(before, PRUNED_AT_ONCE).await? == u64::from(PRUNED_AT_ONCE) {}
     Ok(())
 }

@@ -194,6 +194,12 @@ impl Agent {
         Ok((id, false))
     }
 
+    /// The run that a request with this key made before.
+    pub(crate) async fn run_of_request(&self, key: &str) -> Result<Option<Run>, Error> {
+        let parts = &self.inner.parts;
+        Ok(parts.store.runs(&parts.tenant).of_request(key).await?)
+    }
+
     /// A run and its steps, in the order in which they are shown.
     ///
     /// # Errors

@@ -39,6 +39,42 @@ pub enum Error {
     /// The configuration can't be followed.
     #[error("{0}")]
     Configuration(String),
+    /// The key of a request was used for something else.
+    #[error(
+        "the idempotency key was used before: {run} tests {known}, this request asks for {asked}; send another key"
+    )]
+    OtherRequest {
+        /// The run of that request.
+        run: RunId,
+        /// What it tests, as `repository@commit`.
+        known: String,
+        /// What is asked for now.
+        asked: String,
+    },
+    /// A commit of a fork that nobody looked at.
+    #[error("{sha} comes from a fork and waits for an approval of exactly this commit: {}", approval(.number, .sha))]
+    Held {
+        /// The commit.
+        sha: String,
+        /// The pull request that brings it, if it is still known.
+        number: Option<u64>,
+    },
+    /// The commit of a run turned out to deserve less trust than the run was planned with.
+    #[error(
+        "{run} was planned with more trust than its commit has, which is that of tier `{tier}`: start a new run of the commit"
+    )]
+    LessTrusted {
+        /// The run.
+        run: RunId,
+        /// How far the commit is trusted.
+        tier: String,
+    },
+    /// An event took too long to handle.
+    #[error("it took longer than {seconds} s and was stopped")]
+    Slow {
+        /// The limit.
+        seconds: u64,
+    },
     /// There is no such step.
     #[error("there is no {0}")]
     NoStep(StepId),
@@ -83,7 +119,11 @@ impl Error {
             Self::NoRun(_) | Self::NoStep(_) => ErrorCode::NotFound,
             Self::Bus(error) => error.code(),
             Self::Service(status) => sandgate_wire::error_code(status),
-            Self::Conflict { .. } => ErrorCode::Conflict,
+            Self::Conflict { .. } | Self::OtherRequest { .. } | Self::LessTrusted { .. } => {
+                ErrorCode::Conflict
+            }
+            Self::Held { .. } => ErrorCode::PermissionDenied,
+            Self::Slow { .. } => ErrorCode::DeadlineExceeded,
             Self::Configuration(_)
             | Self::NotRepeatable(_)
             | Self::Name(_)
@@ -110,6 +150,13 @@ impl Error {
             cause = error.source();
         }
         text
+    }
+}
+
+fn approval(number: &Option<u64>, sha: &str) -> String {
+    match number {
+        Some(number) => format!("`sandgate pr approve {number} --sha {sha}`"),
+        None => "open a pull request for it".to_owned(),
     }
 }
 

@@ -9,6 +9,8 @@ mod error;
 mod grpc;
 mod logs;
 mod open_logs;
+#[cfg(test)]
+mod outside;
 mod planning;
 mod progress;
 mod runs_service;

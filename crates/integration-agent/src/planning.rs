@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 
-use sandgate_domain::{IsolationSummary, RunId, TrustTier, UnsupportedKey};
+use sandgate_domain::{IsolationSummary, Run, RunId, TrustTier, UnsupportedKey};
 use sandgate_engine::config;
 use sandgate_engine::plan::{Plan, PlanInput, plan};
 use sandgate_engine::run::GateStatus;
 use sandgate_wire::Connection;
 use sandgate_wire::pulls::v1::source_client::SourceClient;
 use sandgate_wire::pulls::v1::{
-    ChangedPathsRequest, ReadFileRequest, ResolveReply, ResolveRequest,
+    ChangedPathsRequest, ReadFileRequest, ResolveReply, ResolveRequest, TraceReply, TraceRequest,
 };
 use tonic::Code;
 
@@ -54,27 +54,55 @@ impl Planner {
         Self { agent, source: SourceClient::new(source), isolation }
     }
 
-    /// A run of a commit of a known repository, asked for by hand, and whether the same request had made it before.
+    /// A run of a commit of a known repository, asked for by hand, and whether the same request had made it before. It is
+    /// trusted as far as who brought the commit, whoever asks.
     ///
     /// # Errors
-    /// If the commit or its configuration can't be read, or the database refuses.
+    /// If the key was used for another commit, the commit comes from a fork and nobody approved it, it or its configuration
+    /// can't be read, or the database refuses.
     pub async fn run_commit(
         &self,
         repository: &str,
         sha: &str,
         request_key: Option<String>,
     ) -> Result<(RunId, bool), Error> {
-        self.run(Subject {
-            repository: repository.to_owned(),
-            head_sha: sha.to_owned(),
-            head_branch: None,
-            base_branch: None,
-            base_sha: None,
-            tier: TrustTier::Member,
-            pull_request: None,
-            request_key,
-        })
-        .await
+        if let Some(key) = &request_key
+            && let Some(run) = self.agent.run_of_request(key).await?
+        {
+            refuse_other(&run, repository, sha)?;
+            return Ok((run.id, true));
+        }
+        let origin = self.trace(repository, sha).await?;
+        let tier: TrustTier = origin.tier.parse()?;
+        let is_trusted = tier == TrustTier::Member;
+        let (id, existed) = self
+            .run(Subject {
+                repository: repository.to_owned(),
+                head_sha: sha.to_owned(),
+                head_branch: origin.head_branch.filter(|_| !is_trusted),
+                // The configuration that counts for what is not trusted is that of where it goes.
+                base_branch: origin.base_branch.filter(|_| !is_trusted),
+                base_sha: None,
+                tier,
+                pull_request: None,
+                request_key,
+            })
+            .await?;
+        if existed {
+            // Somebody else came first with the same key.
+            refuse_other(&self.agent.run(id).await?.0, repository, sha)?;
+        }
+        Ok((id, existed))
+    }
+
+    /// Where a commit comes from. One of a fork that nobody looked at is refused.
+    async fn trace(&self, repository: &str, sha: &str) -> Result<TraceReply, Error> {
+        let request = TraceRequest { repository: repository.to_owned(), sha: sha.to_owned() };
+        let origin = self.source.clone().trace(request).await?.into_inner();
+        if origin.held {
+            return Err(Error::Held { sha: sha.to_owned(), number: origin.number });
+        }
+        Ok(origin)
     }
 
     /// A run of what is to be tested; the same one if it was asked for before, and whether it was.
@@ -82,6 +110,12 @@ impl Planner {
     /// # Errors
     /// If it can't be merged, or its configuration can't be read; then the text says what to change.
     pub async fn run(&self, subject: Subject) -> Result<(RunId, bool), Error> {
+        if let Some(key) = &subject.request_key
+            && let Some(run) = self.agent.run_of_request(key).await?
+        {
+            self.agent.begin(run.id, &self.isolation).await?;
+            return Ok((run.id, true));
+        }
         let resolved = self.resolve(&subject).await?;
         if let Some(conflict) = resolved.conflict {
             return Err(Error::Conflict { reason: conflict.reason, paths: conflict.paths });
@@ -121,13 +155,18 @@ impl Planner {
     /// A new run of the same files: all gates, or those that did not pass and what they need.
     ///
     /// # Errors
-    /// If there is no such run, its files are gone, or the database refuses.
+    /// If there is no such run, its files are gone, its commit is trusted less than it was then or waits for an approval, or
+    /// the database refuses.
     pub async fn rerun(&self, id: RunId, only_failed: bool) -> Result<RunId, Error> {
         let (run, _) = self.agent.run(id).await?;
         let saved: Saved = serde_json::from_str(&run.progress)?;
         let plan: Plan = serde_json::from_str(&run.plan)?;
         if saved.source.is_none() {
             return Err(Error::NotRepeatable(id));
+        }
+        let origin = self.trace(&run.repository, &run.head_sha).await?;
+        if origin.tier.parse::<TrustTier>()? > saved.tier {
+            return Err(Error::LessTrusted { run: id, tier: origin.tier });
         }
         let plan = if only_failed { without_passed(&plan, &saved) } else { plan };
         let new = NewRun {
@@ -237,6 +276,19 @@ impl Planner {
     }
 }
 
+/// A key stands for one commit of one repository.
+fn refuse_other(run: &Run, repository: &str, sha: &str) -> Result<(), Error> {
+    let is_same = run.repository_key == repository.to_lowercase() && run.head_sha == sha;
+    if is_same {
+        return Ok(());
+    }
+    Err(Error::OtherRequest {
+        run: run.id,
+        known: format!("{}@{}", run.repository, run.head_sha),
+        asked: format!("{repository}@{sha}"),
+    })
+}
+
 /// The plan without the gates that passed in `saved`, unless one that is left starts in their files.
 fn without_passed(plan: &Plan, saved: &Saved) -> Plan {
     let mut plan = plan.clone();
@@ -264,3 +316,6 @@ fn without_passed(plan: &Plan, saved: &Saved) -> Plan {
     }
     plan
 }
+
+#[cfg(test)]
+mod tests;

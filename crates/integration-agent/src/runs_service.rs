@@ -1,5 +1,6 @@
 //! The gRPC side of runs: parse, call one function, convert the reply.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sandgate_domain::{
@@ -9,13 +10,13 @@ use sandgate_store::{Cursor, PageRequest, RunFilter};
 use sandgate_wire::common::v1 as common;
 use sandgate_wire::runs::v1 as wire;
 use sandgate_wire::{optional_field, required_field, status};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use crate::agent::{Agent, Saved};
 use crate::error::Error;
-use crate::logs::Span;
+use crate::logs::{Logs, Span};
 use crate::planning::Planner;
 use crate::progress::Stream;
 
@@ -27,6 +28,8 @@ const FOLLOW: Duration = Duration::from_millis(100);
 const LOOK: Duration = Duration::from_secs(2);
 /// How many messages wait for a slow reader.
 const BUFFER: usize = 16;
+/// How many logs are read from the disk at the same time.
+const LOG_READS: usize = 4;
 
 type Reply<T> = Result<Response<T>, Status>;
 
@@ -35,12 +38,13 @@ type Reply<T> = Result<Response<T>, Status>;
 pub struct RunsService {
     agent: Agent,
     planner: Planner,
+    reading: Arc<Semaphore>,
 }
 
 impl RunsService {
     /// The service over an agent; `planner` makes runs of commits.
     pub fn new(agent: Agent, planner: Planner) -> Self {
-        Self { agent, planner }
+        Self { agent, planner, reading: Arc::new(Semaphore::new(LOG_READS)) }
     }
 
     async fn view(&self, id: RunId) -> Result<wire::Run, Status> {
@@ -130,7 +134,8 @@ impl wire::runs_server::Runs for RunsService {
         let id: StepId = required_field("step", &request.step)?;
         let step = self.agent.step(id).await.map_err(refuse)?;
         let (sender, receiver) = mpsc::channel(BUFFER);
-        let reader = LogReader { agent: self.agent.clone(), step, sender };
+        let reading = Arc::clone(&self.reading);
+        let reader = LogReader { agent: self.agent.clone(), step, sender, reading };
         tokio::spawn(reader.read(request.offset, request.follow));
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
@@ -198,6 +203,13 @@ struct LogReader {
     agent: Agent,
     step: Step,
     sender: mpsc::Sender<Result<wire::LogChunk, Status>>,
+    reading: Arc<Semaphore>,
+}
+
+/// A piece of a log, and the index as far as it was read.
+struct Piece {
+    parts: Vec<(Stream, Vec<u8>)>,
+    index: Vec<Span>,
 }
 
 impl LogReader {
@@ -228,38 +240,69 @@ impl LogReader {
 
     /// Sends what there is from `offset` on; how much that was, or nothing if nobody listens.
     async fn send_from(&self, offset: u64) -> Result<Option<u64>, Status> {
-        let logs = self.agent.logs();
-        let (run, step) = (self.step.run, self.step.id);
-        let mut sent = 0;
+        let (mut sent, mut index) = (0, Vec::new());
         loop {
-            let bytes = match logs.read(run, step, offset + sent, CHUNK_BYTES) {
-                Ok(bytes) => bytes,
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-                Err(source) => {
-                    return Err(refuse(Error::Log { step: self.step.name.clone(), source }));
-                }
-            };
-            if bytes.is_empty() {
+            let piece = self.piece(offset + sent, index).await?;
+            if piece.parts.is_empty() {
                 return Ok(Some(sent));
             }
-            let spans = logs.spans(run, step).unwrap_or_default();
-            for (stream, data) in split(&spans, offset + sent, &bytes) {
+            index = piece.index;
+            for (stream, data) in piece.parts {
                 let stream = match stream {
                     Stream::Stdout => common::Stream::Stdout,
                     Stream::Stderr => common::Stream::Stderr,
                 };
+                let length = data.len() as u64;
                 let chunk = wire::LogChunk {
                     offset: offset + sent,
-                    data: data.to_vec().into(),
+                    data: data.into(),
                     stream: stream.into(),
                 };
-                sent += data.len() as u64;
+                sent += length;
                 if self.sender.send(Ok(chunk)).await.is_err() {
                     return Ok(None);
                 }
             }
         }
     }
+
+    /// The next piece from `offset` on, read where reading holds nobody up; only so many at a time.
+    async fn piece(&self, offset: u64, index: Vec<Span>) -> Result<Piece, Status> {
+        let refuse_log = |source| refuse(Error::Log { step: self.step.name.clone(), source });
+        let permit = Arc::clone(&self.reading).acquire_owned().await;
+        let permit = permit.map_err(|closed| refuse_log(std::io::Error::other(closed)))?;
+        let (logs, run, step) = (self.agent.logs().clone(), self.step.run, self.step.id);
+        let reading = tokio::task::spawn_blocking(move || {
+            let read = read_piece(&logs, run, step, offset, index);
+            drop(permit);
+            read
+        });
+        let read = reading.await.unwrap_or_else(|broken| Err(std::io::Error::other(broken)));
+        read.map_err(refuse_log)
+    }
+}
+
+/// A step without a log has written nothing yet. The index is read anew only where it says too little.
+fn read_piece(
+    logs: &Logs,
+    run: RunId,
+    step: StepId,
+    offset: u64,
+    mut index: Vec<Span>,
+) -> std::io::Result<Piece> {
+    let bytes = match logs.read(run, step, offset, CHUNK_BYTES) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Err(error),
+    };
+    let covered: u64 = index.iter().map(|span| u64::from(span.bytes)).sum();
+    if covered < offset + bytes.len() as u64 && !bytes.is_empty() {
+        // Without it everything counts as standard output.
+        index = logs.spans(run, step).unwrap_or_default();
+    }
+    let parts = split(&index, offset, &bytes);
+    let parts = parts.into_iter().map(|(stream, part)| (stream, part.to_vec())).collect();
+    Ok(Piece { parts, index })
 }
 
 /// The bytes from `offset` on, cut where the stream changes. What the index does not cover yet counts as standard output.
@@ -377,6 +420,47 @@ pub(crate) fn refuse(error: Error) -> Status {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Two steps that write to both streams, and many readers at a time on a runtime with one thread.
+    #[tokio::test]
+    async fn readers_get_the_whole_log_in_pieces_of_one_stream() {
+        let (_folder, world) = crate::outside::World::new().await;
+        let (run, _) = world.planner.run_commit("acme/web", &"a".repeat(40), None).await.unwrap();
+        let (_, steps) = world.agent.run(run).await.unwrap();
+        let step = steps[0].clone();
+        let mut writer = world.agent.logs().append(run, step.id).unwrap();
+        let mut expected = Vec::new();
+        for number in 0..40_u8 {
+            let stream = if number % 2 == 0 { Stream::Stdout } else { Stream::Stderr };
+            let bytes = vec![number; 10_000];
+            writer.write_at(stream, expected.len() as u64, &bytes).unwrap();
+            expected.extend(bytes);
+        }
+        let service = RunsService::new(world.agent.clone(), world.planner.clone());
+        let read = |offset: u64| {
+            let service = service.clone();
+            let request = wire::ReadLogRequest { step: step.id.to_string(), offset, follow: false };
+            async move {
+                let reply = wire::runs_server::Runs::read_log(&service, Request::new(request));
+                let mut chunks = reply.await.unwrap().into_inner();
+                let (mut found, mut at) = (Vec::new(), offset);
+                while let Some(chunk) = tokio_stream::StreamExt::next(&mut chunks).await {
+                    let chunk = chunk.unwrap();
+                    assert_eq!(chunk.offset, at);
+                    let is_stderr = chunk.stream() == common::Stream::Stderr;
+                    assert!(chunk.data.iter().all(|byte| (byte % 2 == 1) == is_stderr));
+                    at += chunk.data.len() as u64;
+                    found.extend_from_slice(&chunk.data);
+                }
+                found
+            }
+        };
+        let readers = (0..20).map(|_| read(123));
+        for found in futures_util::future::join_all(readers).await {
+            assert!(found == expected[123..]);
+        }
+        assert!(read(400_000).await.is_empty());
+    }
 
     #[test]
     fn a_log_is_cut_where_the_stream_changes() {

@@ -16,10 +16,8 @@ impl Core {
     /// Takes one delivery in.
     pub(crate) async fn accept(&self, request: AcceptRequest) -> Result<AcceptReply, Error> {
         let AcceptRequest { delivery_id, event: name, body, content_type: _ } = request;
-        let event = payload::understand_verified(&delivery_id, &name, &body).map_err(|answer| {
-            let detail = answer.reason().unwrap_or_else(|| "not understood".to_owned());
-            Error::Malformed { detail }
-        })?;
+        let event = payload::understand_verified(&delivery_id, &name, &body)
+            .map_err(|answer| Error::Malformed { detail: answer.reason() })?;
         let body = String::from_utf8(body.into()).map_err(|error| Error::Malformed {
             detail: format!("the body is no text: {error}"),
         })?;
@@ -74,11 +72,11 @@ impl Core {
             return Ok(ignored(answer.reason()));
         }
         let Some(name) = &event.repository else {
-            return Ok(ignored(Some("it names no repository".to_owned())));
+            return Ok(ignored("it names no repository".to_owned()));
         };
         let repositories = transaction.known_repositories(&self.settings.tenant);
         let Some(repository) = repositories.get(&name.key()).await? else {
-            return Ok(ignored(Answer::unknown_repository(&event.delivery_id, name).reason()));
+            return Ok(ignored(Answer::unknown_repository(name).reason()));
         };
         match &event.kind {
             EventKind::PullRequest(pull) => {
@@ -86,7 +84,7 @@ impl Core {
                 Ok(InboxOutcome::Succeeded)
             }
             EventKind::Push(push) => self.pushed(transaction, &repository, push, now).await,
-            EventKind::Ping | EventKind::Ignored { .. } => Ok(ignored(None)),
+            EventKind::Ping | EventKind::Ignored { .. } => Ok(ignored(String::new())),
         }
     }
 
@@ -99,7 +97,7 @@ impl Core {
     ) -> Result<InboxOutcome, Error> {
         let branch = repository.default_branch.as_deref().map(str::parse).transpose()?;
         match decide_push(push, branch.as_ref(), &self.settings.lists) {
-            PushDecision::Nothing(reason) => Ok(ignored(Some(reason.to_owned()))),
+            PushDecision::Nothing(reason) => Ok(ignored(reason.to_owned())),
             PushDecision::Start(run) => {
                 self.tell_pushed(transaction, &repository.name, &run, now).await?;
                 Ok(InboxOutcome::Succeeded)
@@ -120,8 +118,8 @@ fn arrival(event: &Event, body: String) -> Arrival {
     }
 }
 
-fn ignored(reason: Option<String>) -> InboxOutcome {
-    InboxOutcome::Ignored { reason: reason.unwrap_or_default() }
+fn ignored(reason: String) -> InboxOutcome {
+    InboxOutcome::Ignored { reason }
 }
 
 fn reply(outcome: &str, reason: Option<String>) -> AcceptReply {

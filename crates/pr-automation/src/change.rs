@@ -2,14 +2,15 @@
 
 use sandgate_domain::{PullRequestId, Timestamp};
 use sandgate_forge::{CommitId, RepositoryName};
-use sandgate_store::{KnownRepository, StoredPullRequest, Transaction};
+use sandgate_store::{KnownRepository, PullRequestHead, StoredPullRequest, Transaction};
 
 use crate::comment::Subject;
 use crate::decide::{self, Activity, Decision, Effect, PullRequest};
 use crate::event::{PullRequestEvent, Trigger};
 use crate::events::Cause;
 use crate::service::Core;
-use crate::{Error, checks};
+use crate::trust::TrustTier;
+use crate::{Error, checks, convert};
 
 /// A pull request by its id, or by its repository and number.
 #[derive(Debug, Clone)]
@@ -36,6 +37,15 @@ impl Core {
             }
             None => self.begin(repository, event, now)?,
         };
+        let tier = self.settings.lists.author_tier(event);
+        let is_agents = self.settings.lists.is_agents_head(event);
+        let brought = if is_agents { tier.min(TrustTier::Agent) } else { tier };
+        let heads = [(Some(&event.head), brought), (event.before.as_ref(), tier)];
+        for (commit, tier) in heads {
+            let Some(commit) = commit else { continue };
+            let head = head_of(&stored, commit, tier, false);
+            pulls.note_head(&head, now).await?;
+        }
         let decision = decide::fold(&state, event, &self.settings.lists, now);
         let cause = Trigger::PullRequest(event.action);
         self.keep(transaction, stored, &state, decision, cause, now).await
@@ -102,6 +112,8 @@ impl Core {
             answered_revision: 0,
             run: None,
             is_settled: true,
+            sweep_at: Timestamp::from_micros(0),
+            times_asked: 0,
             created_at: now,
             updated_at: now,
         };
@@ -133,9 +145,14 @@ impl Core {
         if state.revision != stored.revision {
             stored.revision = state.revision;
             stored.run = None;
+            (stored.sweep_at, stored.times_asked) = (Timestamp::from_micros(0), 0);
             settle(&mut stored, &state.activity, &effects);
         }
-        transaction.pull_requests(&self.settings.tenant).save(&stored).await?;
+        let pulls = transaction.pull_requests(&self.settings.tenant);
+        pulls.save(&stored).await?;
+        let is_approved = state.approval.as_ref().is_some_and(|one| one.head == view.head);
+        let head = head_of(&stored, &view.head, view.tier, is_approved);
+        pulls.set_head(&head, now).await?;
         let cause = Cause::Trigger(trigger);
         self.tell(transaction, &stored, &view, &effects, cause, now).await?;
         if effects.iter().any(|effect| matches!(effect, Effect::Hold { .. })) {
@@ -161,6 +178,21 @@ impl Core {
             return Ok(());
         }
         self.show_checks(transaction, stored, head, &[checks::superseded(head)], now).await
+    }
+}
+
+fn head_of(
+    stored: &StoredPullRequest,
+    commit: &CommitId,
+    tier: TrustTier,
+    is_approved: bool,
+) -> PullRequestHead {
+    PullRequestHead {
+        pull_request: stored.id,
+        repository_key: stored.repository_key.clone(),
+        sha: commit.to_string(),
+        tier: convert::tier(tier),
+        is_approved,
     }
 }
 

@@ -35,6 +35,15 @@ struct Failure {
     message: Option<String>,
 }
 
+/// A tier as it is stored and sent.
+pub(crate) fn tier(tier: TrustTier) -> sandgate_domain::TrustTier {
+    match tier {
+        TrustTier::Member => sandgate_domain::TrustTier::Member,
+        TrustTier::Agent => sandgate_domain::TrustTier::Agent,
+        TrustTier::Fork => sandgate_domain::TrustTier::Fork,
+    }
+}
+
 /// What comment and checks need to know of a run; the setup is a gate there only if it went wrong.
 pub(crate) fn report(
     run: &runs::Run,

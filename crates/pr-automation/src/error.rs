@@ -48,6 +48,17 @@ pub enum Error {
         /// Its name.
         name: RepositoryName,
     },
+    /// A known repository whose folder can't be read now.
+    #[error(
+        "the repository {name} can't be read at `{}`: bring the folder back, or make it known anew with `sandgate repo remove {name}` and `sandgate repo add`",
+        .path.display()
+    )]
+    SourceAway {
+        /// Its name.
+        name: RepositoryName,
+        /// Where it was.
+        path: std::path::PathBuf,
+    },
     /// A repository behind a network.
     #[error(
         "`{}` is an address, and only repositories on this machine's disk can be added: clone it and add the folder",
@@ -146,6 +157,7 @@ impl Error {
             Self::UnknownRepository { .. }
             | Self::UnknownPullRequest(_)
             | Self::UnknownDelivery { .. } => ErrorCode::NotFound,
+            Self::SourceAway { .. } => ErrorCode::Unavailable,
             Self::RemoteRepository { .. } => ErrorCode::Unsupported,
             Self::State { .. } | Self::Encode { .. } => ErrorCode::Internal,
             Self::Call { status, .. } => sandgate_wire::error_code(status),

@@ -21,6 +21,7 @@ mod events;
 mod grpc;
 mod local;
 mod markdown;
+mod origin;
 pub mod payload;
 mod posting;
 pub mod report;
@@ -31,6 +32,7 @@ pub mod signature;
 mod source;
 mod sweeper;
 pub mod trust;
+mod upkeep;
 
 pub use answer::Answer;
 pub use error::Error;

@@ -1,48 +1,20 @@
-//! From the bytes of a webhook to an [`Event`], or to the answer that ends it.
+//! From the JSON of a webhook to an [`Event`], or to the answer that ends it.
 //!
-//! The order is fixed: size, signature, headers, form, fields. Nothing is parsed before the signature holds. Of a
-//! payload only what is used is required; a field that is required and missing, or no name that git or a forge could
-//! have, is named in the answer. Unknown events and actions are answered with success, for forges keep adding them.
+//! Whoever calls has verified the signature. The order is fixed: size, headers, fields. Of a payload only what is used is
+//! required; a field that is required and missing, or no name that git or a forge could have, is named in the answer.
+//! Unknown events and actions are answered with success, for forges keep adding them.
 
 mod fields;
-mod form;
 
 use ring::digest;
 use sandgate_forge::RepositoryName;
 
 use crate::answer::Answer;
 use crate::event::{Action, Event, EventKind};
-use crate::signature::Secrets;
 
 /// The largest body taken, in bytes: what GitHub sends at most.
 pub const MAX_BODY_BYTES: usize = 26_214_400;
 const MAX_HEADER_BYTES: usize = 100;
-
-/// A webhook as the HTTP layer got it.
-#[derive(Debug, Clone, Copy)]
-pub struct Delivery<'a> {
-    /// `X-GitHub-Delivery`.
-    pub id: Option<&'a str>,
-    /// `X-GitHub-Event`.
-    pub event: Option<&'a str>,
-    /// Every value of `X-Hub-Signature-256`.
-    pub signatures: &'a [&'a [u8]],
-    /// The body, as it came.
-    pub body: &'a [u8],
-}
-
-/// Judges and understands a delivery.
-pub fn receive(secrets: &Secrets, delivery: Delivery<'_>) -> Result<Event, Answer> {
-    if delivery.body.len() > MAX_BODY_BYTES {
-        return Err(Answer::TooLarge);
-    }
-    secrets.verify(delivery.signatures, delivery.body).map_err(|_| Answer::BadSignature)?;
-    let delivery_id = header("X-GitHub-Delivery", delivery.id)?;
-    let name = header("X-GitHub-Event", delivery.event)?;
-    let json = form::json_of(delivery.body)?;
-    let digest = hex(digest::digest(&digest::SHA256, delivery.body).as_ref());
-    event_of(delivery_id, name, digest, &json)
-}
 
 /// Understands a delivery whose signature was verified, and whose body is the JSON itself.
 pub fn understand_verified(id: &str, event: &str, json: &[u8]) -> Result<Event, Answer> {
@@ -73,7 +45,7 @@ pub fn answer_without_storing(event: &Event) -> Option<Answer> {
         EventKind::Ping => "ping: the hook works".to_owned(),
         EventKind::Ignored { reason } => reason.clone(),
     };
-    Some(Answer::Ignored { delivery_id: event.delivery_id.clone(), reason })
+    Some(Answer::Ignored { reason })
 }
 
 fn understand(name: &str, envelope: &fields::Envelope, json: &[u8]) -> Result<EventKind, Answer> {

@@ -63,6 +63,11 @@ pub(crate) fn commit_target(repository_key: &str, head: &str) -> String {
     format!("commit:{repository_key}:{head}")
 }
 
+/// The repository and the commit whose checks are there.
+pub(crate) fn commit_of(target: &str) -> Option<(&str, &str)> {
+    target.strip_prefix("commit:")?.rsplit_once(':')
+}
+
 /// Where the comment of a pull request is.
 pub(crate) fn pull_target(pull: &StoredPullRequest) -> String {
     format!("pull:{}", pull.id)

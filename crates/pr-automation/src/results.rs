@@ -13,6 +13,7 @@ use crate::convert::report;
 use crate::decide::Activity;
 use crate::posting::commit_target;
 use crate::service::Core;
+use crate::sweeper::put_off;
 
 /// How long another service may take to answer.
 const CALL: std::time::Duration = std::time::Duration::from_secs(10);
@@ -24,6 +25,10 @@ pub(crate) struct Unplanned {
     pub(crate) revision: u64,
     pub(crate) reason: String,
     pub(crate) conflicts: Vec<String>,
+    /// The stable name of the kind of failure.
+    pub(crate) code: String,
+    /// Whether the same may go well later.
+    pub(crate) is_passing: bool,
 }
 
 impl Core {
@@ -61,9 +66,9 @@ impl Core {
         Ok(())
     }
 
-    /// Shows why a revision has no run.
+    /// Shows why a revision has no run. If the reason may pass, the revision stays open, and the sweeper asks again.
     pub(crate) async fn show_unplanned(&self, unplanned: &Unplanned) -> Result<(), Error> {
-        let Unplanned { pull, revision, reason, conflicts } = unplanned;
+        let Unplanned { pull, revision, reason, conflicts, code, is_passing } = unplanned;
         let now = self.clock.now();
         let transaction = self.store.begin().await?;
         let pulls = transaction.pull_requests(&self.settings.tenant);
@@ -71,9 +76,12 @@ impl Core {
         let mut stored = found.ok_or_else(|| Error::UnknownPullRequest(pull.to_string()))?;
         let state = state_of(&stored)?;
         let Activity::Running { head, .. } = &state.activity else { return Ok(()) };
-        if stored.revision != *revision {
+        // One that has a run was asked for twice, and only the second time went wrong.
+        if stored.revision != *revision || stored.run.is_some() {
             return Ok(());
         }
+        let later = format!("{code}: {reason}; it is tried again from time to time");
+        let reason = if *is_passing { &later } else { reason };
         let subject = if conflicts.is_empty() {
             Subject::NotPlanned { head, reason }
         } else {
@@ -81,8 +89,12 @@ impl Core {
         };
         let shown = [checks::not_planned(head, reason)];
         self.show(&transaction, &stored, head, &shown, subject, now).await?;
-        stored.answered_revision = stored.revision;
-        stored.is_settled = true;
+        if *is_passing {
+            put_off(&mut stored, now);
+        } else {
+            stored.answered_revision = stored.revision;
+            stored.is_settled = true;
+        }
         pulls.save(&stored).await?;
         transaction.commit().await?;
         self.planned.notify_one();

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 use crate::trust::TrustLists;
-use crate::{Error, consumer, posting, sweeper};
+use crate::{Error, consumer, posting, sweeper, upkeep};
 
 /// The name of the service's outbox, and of its subscriptions.
 pub const NAME: &str = "pr-automation";
@@ -93,7 +93,7 @@ impl PrService {
             .add_service(SourceServer::from_arc(Arc::clone(&self.core)))
     }
 
-    /// Publishes events, consumes those of runs, writes checks and comments, and sweeps, until told to stop; then
+    /// Publishes events, consumes those of runs, writes checks and comments, sweeps and tidies up, until told to stop; then
     /// publishes what is left. Bind the servers first: it asks for runs at once.
     ///
     /// # Errors
@@ -109,6 +109,7 @@ impl PrService {
                 consumer::run(&core, &stop),
                 posting::run(&core, &stop),
                 sweeper::run(&core, &stop),
+                upkeep::run(&core, &stop),
             );
             stop_relay.cancel();
         };

@@ -46,7 +46,7 @@ impl Core {
             (None, Some(branch)) => wanted.push(Wanted::Branch(branch.clone())),
             (None, None) => {}
         }
-        mirror.fetch(&wanted).await?;
+        mirror.fetch(&wanted).await.map_err(|error| unreachable(&mirror, error))?;
         let base = match (request.base, &request.base_branch) {
             (Some(base), _) => Some(base),
             (None, Some(branch)) => Some(mirror.resolve(branch).await?),
@@ -72,7 +72,8 @@ impl Core {
         commit: &CommitId,
     ) -> Result<PathBuf, Error> {
         let mirror = self.mirrors.get(repository)?;
-        mirror.fetch(&[Wanted::Commit(commit.clone())]).await?;
+        let fetched = mirror.fetch(&[Wanted::Commit(commit.clone())]).await;
+        fetched.map_err(|error| unreachable(&mirror, error))?;
         Ok(mirror.path().to_owned())
     }
 
@@ -100,6 +101,14 @@ impl Core {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// What was a repository when it was added, and is none now, is away: it may come back.
+pub(crate) fn unreachable(mirror: &Mirror, error: ForgeError) -> Error {
+    if let ForgeError::NotARepository { path } | ForgeError::OwnedByOther { path } = error {
+        return Error::SourceAway { name: mirror.name().clone(), path };
+    }
+    error.into()
 }
 
 fn wanted_head(commit: &CommitId, branch: Option<BranchName>) -> Wanted {

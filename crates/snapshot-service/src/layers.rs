@@ -45,6 +45,12 @@ pub enum LayerTurn {
 }
 
 impl SnapshotService {
+    /// The same, where the process of an owner can be asked for: who waits for a build then need not wait for the end of the
+    /// lease of a builder that is gone.
+    pub fn asking(self, is_gone: fn(&str) -> bool) -> Self {
+        Self { is_gone, ..self }
+    }
+
     /// Asks for a layer, and waits while another process builds it.
     ///
     /// # Errors
@@ -64,6 +70,9 @@ impl SnapshotService {
                 BuildClaim::Built(layer) => return Ok(LayerTurn::Ready(layer.id)),
                 BuildClaim::Claimed { layer, fence, .. } => {
                     return Ok(LayerTurn::Build { layer, fence });
+                }
+                BuildClaim::InFlight { owner, .. } if (self.is_gone)(&owner) => {
+                    self.release_builds(self.is_gone).await?;
                 }
                 BuildClaim::InFlight { .. } => tokio::time::sleep(POLL).await,
             }
@@ -183,5 +192,51 @@ impl SnapshotService {
             now.since(layer.last_used_at) >= patience
         };
         Ok(unused.into_iter().filter(may_go).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use sandgate_domain::TenantId;
+    use sandgate_store::Store;
+    use sandgate_testkit::{CountingIds, MockClock};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_builder_that_was_killed_is_followed_at_once_and_a_living_one_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = MockClock::default();
+        let store = Store::open(&folder.path().join("state.db"), &clock).await.unwrap();
+        let ids = Arc::new(CountingIds::default());
+        let service = |owner: &str| {
+            let (tenant, clock) = (TenantId::default(), Arc::new(clock.clone()));
+            SnapshotService::new(store.clone(), tenant, clock, ids.clone(), owner.to_owned())
+        };
+        let wanted = LayerWanted {
+            kind: LayerKind::Setup,
+            key: Some("key".to_owned()),
+            tier: TrustTier::Member,
+            base_fingerprint: "host:1".to_owned(),
+        };
+        let LayerTurn::Build { layer, fence } = service("killed").take_turn(&wanted).await.unwrap()
+        else {
+            panic!("the first one builds")
+        };
+
+        let living = service("another").asking(|owner| owner == "somebody else");
+        let waiting = tokio::time::timeout(POLL * 3, living.take_turn(&wanted));
+        assert!(waiting.await.is_err(), "a living builder is waited for");
+
+        // The clock stands still: no lease runs out.
+        let asking = service("another").asking(|owner| owner == "killed");
+        let turn = tokio::time::timeout(Duration::from_secs(20), asking.take_turn(&wanted));
+        let turn = turn.await.unwrap().unwrap();
+        assert_eq!(turn, LayerTurn::Build { layer, fence: fence + 1 });
+        let content = LayerContent { digest: "blake3:00".to_owned(), bytes: 1, files: 1 };
+        assert!(service("killed").finish_layer(layer, fence, &content).await.is_err());
+        asking.finish_layer(layer, fence + 1, &content).await.unwrap();
     }
 }

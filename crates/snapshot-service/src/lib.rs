@@ -15,7 +15,7 @@ use sandgate_store::Store;
 
 pub use error::Error;
 pub use layers::{LayerTurn, LayerWanted};
-pub use snapshots::SnapshotDraft;
+pub use snapshots::{KEEP_APPROVED, SnapshotDraft};
 
 /// Snapshots, layers and their cache for one tenant. Cheap to clone.
 #[derive(Clone)]
@@ -25,6 +25,8 @@ pub struct SnapshotService {
     clock: Arc<dyn Clock>,
     ids: Arc<dyn Ids>,
     owner: String,
+    /// Whether the process of that name is known to have ended.
+    is_gone: fn(&str) -> bool,
 }
 
 impl SnapshotService {
@@ -36,6 +38,6 @@ impl SnapshotService {
         ids: Arc<dyn Ids>,
         owner: String,
     ) -> Self {
-        Self { store, tenant, clock, ids, owner }
+        Self { store, tenant, clock, ids, owner, is_gone: |_| false }
     }
 }

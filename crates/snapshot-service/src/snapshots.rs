@@ -2,10 +2,17 @@
 
 use std::time::Duration;
 
-use sandgate_domain::{Entry, LayerId, RunId, Snapshot, SnapshotId, SnapshotKind, SnapshotState};
+use sandgate_domain::{
+    Entry, LayerId, RunId, Snapshot, SnapshotId, SnapshotKind, SnapshotState, Timestamp,
+};
 use sandgate_store::{Page, PageRequest};
 
 use crate::{Error, SnapshotService};
+
+/// How long approved snapshots are kept where nobody says otherwise.
+pub const KEEP_APPROVED: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How many snapshots are removed in one transaction.
+const BATCH: u32 = 200;
 
 /// A snapshot whose layers are complete.
 #[derive(Debug, Clone)]
@@ -98,11 +105,25 @@ impl SnapshotService {
         Err(Error::NoSnapshot(id))
     }
 
-    /// Removes the snapshots whose time is over and that nobody pinned; their ids.
+    /// Removes the snapshots whose time is over and that nobody pinned; their ids. Approved ones are kept for
+    /// `keep_approved`, and for ever the newest of each repository and branch.
     ///
     /// # Errors
     /// If the database refuses.
-    pub async fn prune(&self) -> Result<Vec<SnapshotId>, Error> {
-        Ok(self.store.snapshots(&self.tenant).prune(self.clock.now()).await?)
+    pub async fn prune(&self, keep_approved: Duration) -> Result<Vec<SnapshotId>, Error> {
+        let snapshots = self.store.snapshots(&self.tenant);
+        let now = self.clock.now();
+        let keep = i64::try_from(keep_approved.as_micros()).unwrap_or(i64::MAX);
+        let before = Timestamp::from_micros(now.as_micros().saturating_sub(keep));
+        let mut removed = Vec::new();
+        loop {
+            let expired = snapshots.prune(now, BATCH).await?;
+            let approved = snapshots.prune_approved(before, now, BATCH).await?;
+            let is_done = expired.len().max(approved.len()) < BATCH as usize;
+            removed.extend(expired.into_iter().chain(approved));
+            if is_done {
+                return Ok(removed);
+            }
+        }
     }
 }

@@ -195,6 +195,25 @@ impl Effects {
         self.leave(key, fence, "planned", reason).await
     }
 
+    /// Forgets effects that were confirmed before `before`; how many, at most `limit`. Their keys must not be planned again.
+    pub async fn forget(&self, before: Timestamp, limit: u32) -> Result<u64, Error> {
+        const DOING: &str = "forgetting effects";
+        let mut transaction = self.session.write(DOING).await?;
+        let deleted = sqlx::query(
+            "DELETE FROM effects WHERE tenant_id = $1 AND effect_key IN \
+             (SELECT effect_key FROM effects WHERE tenant_id = $1 AND state = 'confirmed' \
+             AND planned_at < $2 AND confirmed_at < $2 ORDER BY planned_at LIMIT $3)",
+        )
+        .bind(self.tenant.as_str())
+        .bind(before.as_micros())
+        .bind(i64::from(limit))
+        .execute(&mut *transaction)
+        .await
+        .map_err(while_doing(DOING))?;
+        transaction.commit().await.map_err(while_doing(DOING))?;
+        Ok(deleted.rows_affected())
+    }
+
     async fn leave(
         &self,
         key: &str,

@@ -181,18 +181,32 @@ impl EventLog {
         Ok(outcomes)
     }
 
-    /// Removes messages published before `before` that are in nobody's hands, read or not; how many.
-    pub async fn prune(&self, before: Timestamp) -> Result<u64, Error> {
+    /// Removes messages published before `before` that are in nobody's hands, read or not; how many, at most `limit`.
+    pub async fn prune(&self, before: Timestamp, limit: u32) -> Result<u64, Error> {
+        const SQL: &str = "DELETE FROM bus_events WHERE seq IN \
+            (SELECT seq FROM bus_events WHERE published_at < $1 AND NOT EXISTS \
+            (SELECT 1 FROM bus_deliveries WHERE bus_deliveries.seq = bus_events.seq) \
+            ORDER BY published_at LIMIT $2)";
+        self.remove(SQL, before, limit).await
+    }
+
+    /// Forgets dead letters that died before `before`, of all subscriptions; how many, at most `limit`.
+    pub async fn forget_dead(&self, before: Timestamp, limit: u32) -> Result<u64, Error> {
+        const SQL: &str = "DELETE FROM bus_dead_letters WHERE (subscription, seq) IN \
+            (SELECT subscription, seq FROM bus_dead_letters WHERE died_at < $1 \
+            ORDER BY died_at LIMIT $2)";
+        self.remove(SQL, before, limit).await
+    }
+
+    async fn remove(&self, sql: &'static str, before: Timestamp, limit: u32) -> Result<u64, Error> {
         const DOING: &str = "pruning the event log";
         let mut transaction = self.session.write(DOING).await?;
-        let deleted = sqlx::query(
-            "DELETE FROM bus_events WHERE published_at < $1 AND NOT EXISTS \
-             (SELECT 1 FROM bus_deliveries WHERE bus_deliveries.seq = bus_events.seq)",
-        )
-        .bind(before.as_micros())
-        .execute(&mut *transaction)
-        .await
-        .map_err(while_doing(DOING))?;
+        let deleted = sqlx::query(sql)
+            .bind(before.as_micros())
+            .bind(i64::from(limit))
+            .execute(&mut *transaction)
+            .await
+            .map_err(while_doing(DOING))?;
         transaction.commit().await.map_err(while_doing(DOING))?;
         Ok(deleted.rows_affected())
     }

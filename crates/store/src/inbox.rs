@@ -34,7 +34,7 @@ pub struct Arrival {
     pub repository: Option<String>,
     /// What kind it is, such as `pull_request`.
     pub kind: String,
-    /// The body, as text.
+    /// The body, as text; empty once it was dropped.
     pub body: String,
 }
 
@@ -207,6 +207,47 @@ impl Inbox {
         .await
         .map_err(while_doing(DOING))?;
         rows.iter().map(read_summary).collect()
+    }
+
+    /// Drops the bodies of deliveries that came before `before` and were done with; what they were and what became of them
+    /// stays. How many, at most `limit`.
+    pub async fn drop_bodies(&self, before: Timestamp, limit: u32) -> Result<u64, Error> {
+        const DOING: &str = "dropping the bodies of deliveries";
+        let mut transaction = self.session.write(DOING).await?;
+        let changed = sqlx::query(
+            "UPDATE inbox SET body = '' WHERE tenant_id = $1 AND (source, delivery_id) IN \
+             (SELECT source, delivery_id FROM inbox WHERE tenant_id = $1 AND body <> '' \
+             AND received_at < $2 AND outcome IN ('succeeded', 'ignored') \
+             ORDER BY received_at LIMIT $3)",
+        )
+        .bind(self.tenant.as_str())
+        .bind(before.as_micros())
+        .bind(i64::from(limit))
+        .execute(&mut *transaction)
+        .await
+        .map_err(while_doing(DOING))?;
+        transaction.commit().await.map_err(while_doing(DOING))?;
+        Ok(changed.rows_affected())
+    }
+
+    /// Forgets deliveries that came before `before` and have an outcome: one that is sent again then is a new one. How many,
+    /// at most `limit`.
+    pub async fn forget(&self, before: Timestamp, limit: u32) -> Result<u64, Error> {
+        const DOING: &str = "forgetting deliveries";
+        let mut transaction = self.session.write(DOING).await?;
+        let deleted = sqlx::query(
+            "DELETE FROM inbox WHERE tenant_id = $1 AND (source, delivery_id) IN \
+             (SELECT source, delivery_id FROM inbox WHERE tenant_id = $1 AND received_at < $2 \
+             AND outcome <> 'queued' ORDER BY received_at LIMIT $3)",
+        )
+        .bind(self.tenant.as_str())
+        .bind(before.as_micros())
+        .bind(i64::from(limit))
+        .execute(&mut *transaction)
+        .await
+        .map_err(while_doing(DOING))?;
+        transaction.commit().await.map_err(while_doing(DOING))?;
+        Ok(deleted.rows_affected())
     }
 
     async fn find(

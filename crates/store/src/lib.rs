@@ -47,7 +47,7 @@ pub use live_sandboxes::LiveSandboxes;
 pub use outbox::{Outbox, OutboxMessage};
 pub use page::{Cursor, Page, PageRequest, ParseCursorError};
 pub use postings::{Posting, Postings};
-pub use pull_requests::{PullRequestFilter, PullRequests, StoredPullRequest};
+pub use pull_requests::{PullRequestFilter, PullRequestHead, PullRequests, StoredPullRequest};
 pub use repositories::Repositories;
 pub use runs::{RunFilter, Runs};
 pub use seen::Seen;

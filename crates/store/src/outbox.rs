@@ -115,13 +115,30 @@ impl Outbox {
         Ok(changed.rows_affected())
     }
 
-    /// Removes events that were published before `before`; how many.
-    pub async fn prune(&self, before: Timestamp) -> Result<u64, Error> {
+    /// Removes events that were published before `before`; how many, at most `limit`.
+    pub async fn prune(&self, before: Timestamp, limit: u32) -> Result<u64, Error> {
+        const SQL: &str = "DELETE FROM outbox WHERE service = $1 AND (tenant_id, event_id) IN \
+            (SELECT tenant_id, event_id FROM outbox WHERE service = $1 AND published_at < $2 \
+            ORDER BY published_at LIMIT $3)";
+        self.remove(SQL, before, limit).await
+    }
+
+    /// Removes events that were added before `before` and that nobody published: for where nobody does. How many, at most
+    /// `limit`.
+    pub async fn drop_unpublished(&self, before: Timestamp, limit: u32) -> Result<u64, Error> {
+        const SQL: &str = "DELETE FROM outbox WHERE service = $1 AND (tenant_id, event_id) IN \
+            (SELECT tenant_id, event_id FROM outbox WHERE service = $1 AND published_at IS NULL \
+            AND created_at < $2 ORDER BY position LIMIT $3)";
+        self.remove(SQL, before, limit).await
+    }
+
+    async fn remove(&self, sql: &'static str, before: Timestamp, limit: u32) -> Result<u64, Error> {
         const DOING: &str = "pruning the outbox";
         let mut transaction = self.session.write(DOING).await?;
-        let deleted = sqlx::query("DELETE FROM outbox WHERE service = $1 AND published_at < $2")
+        let deleted = sqlx::query(sql)
             .bind(self.service)
             .bind(before.as_micros())
+            .bind(i64::from(limit))
             .execute(&mut *transaction)
             .await
             .map_err(while_doing(DOING))?;

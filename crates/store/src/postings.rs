@@ -100,6 +100,51 @@ impl Postings {
         rows.iter().map(|row| Columns::of("postings", row).text("slot")).collect()
     }
 
+    /// Targets after `after` that have a slot which was written before `before` and has nothing left to be written, in the
+    /// order of their names; at most `limit`.
+    pub async fn old_targets(
+        &self,
+        after: &str,
+        before: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<String>, Error> {
+        const DOING: &str = "listing old postings";
+        let rows = sqlx::query(
+            "SELECT DISTINCT target FROM postings WHERE tenant_id = $1 AND target > $2 \
+             AND written_at < $3 AND version = wanted_version ORDER BY target LIMIT $4",
+        )
+        .bind(self.tenant.as_str())
+        .bind(after)
+        .bind(before.as_micros())
+        .bind(i64::from(limit))
+        .fetch_all(&mut *self.session.read(DOING).await?)
+        .await
+        .map_err(while_doing(DOING))?;
+        rows.iter().map(|row| Columns::of("postings", row).text("target")).collect()
+    }
+
+    /// Removes what a target shows, as far as it was written before `before` and has nothing left to be written; how many
+    /// slots. A slot whose effects are still known stays, as its versions would begin anew under the same keys.
+    pub async fn remove(&self, target: &str, before: Timestamp) -> Result<u64, Error> {
+        const DOING: &str = "removing old postings";
+        let mut transaction = self.session.write(DOING).await?;
+        let deleted = sqlx::query(
+            "DELETE FROM postings WHERE tenant_id = $1 AND target = $2 AND written_at < $3 \
+             AND version = wanted_version AND NOT EXISTS (SELECT 1 FROM effects \
+             WHERE effects.tenant_id = postings.tenant_id \
+             AND effects.effect_key > postings.target || '/' || postings.slot || '/' \
+             AND effects.effect_key < postings.target || '/' || postings.slot || '0')",
+        )
+        .bind(self.tenant.as_str())
+        .bind(target)
+        .bind(before.as_micros())
+        .execute(&mut *transaction)
+        .await
+        .map_err(while_doing(DOING))?;
+        transaction.commit().await.map_err(while_doing(DOING))?;
+        Ok(deleted.rows_affected())
+    }
+
     /// What a target shows, by slot.
     pub async fn shown(&self, target: &str) -> Result<Vec<Posting>, Error> {
         const DOING: &str = "reading postings";

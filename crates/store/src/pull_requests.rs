@@ -1,5 +1,7 @@
 //! Pull requests: what is known of each as JSON, beside the few columns that they are found by.
 
+mod heads;
+
 use sandgate_domain::{PullRequestId, RunId, TenantId, Timestamp};
 use sqlx::sqlite::SqliteRow;
 
@@ -8,6 +10,8 @@ use crate::page::{Page, PageRequest};
 use crate::row::Columns;
 use crate::session::Session;
 use crate::text::{JSON, NAME, PATH, bounded, integer};
+
+pub use heads::PullRequestHead;
 
 /// The pull requests of a tenant.
 #[derive(Debug, Clone)]
@@ -43,6 +47,10 @@ pub struct StoredPullRequest {
     pub run: Option<RunId>,
     /// Whether all that is to be said about the present revision is planned.
     pub is_settled: bool,
+    /// Not before this time it is looked at again, while something is left to be said.
+    pub sweep_at: Timestamp,
+    /// How often its present revision was asked for again.
+    pub times_asked: u32,
     /// Since when it is known.
     pub created_at: Timestamp,
     /// When it last changed.
@@ -70,13 +78,14 @@ impl PullRequests {
         sqlx::query(
             "INSERT INTO pull_requests (tenant_id, id, repository_key, repository, number, state, \
              revision, head_sha, head_branch, is_open, answered_revision, run_id, is_settled, \
-             created_at, updated_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) \
+             created_at, updated_at, sweep_at, times_asked) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) \
              ON CONFLICT (tenant_id, id) DO UPDATE SET state = excluded.state, \
              revision = excluded.revision, head_sha = excluded.head_sha, \
              head_branch = excluded.head_branch, is_open = excluded.is_open, \
              answered_revision = excluded.answered_revision, run_id = excluded.run_id, \
-             is_settled = excluded.is_settled, updated_at = excluded.updated_at",
+             is_settled = excluded.is_settled, updated_at = excluded.updated_at, \
+             sweep_at = excluded.sweep_at, times_asked = excluded.times_asked",
         )
         .bind(self.tenant.as_str())
         .bind(pull.id.to_string())
@@ -93,6 +102,8 @@ impl PullRequests {
         .bind(i64::from(pull.is_settled))
         .bind(pull.created_at.as_micros())
         .bind(pull.updated_at.as_micros())
+        .bind(pull.sweep_at.as_micros())
+        .bind(i64::from(pull.times_asked))
         .execute(&mut *transaction)
         .await
         .map_err(while_doing(DOING))?;
@@ -193,24 +204,60 @@ impl PullRequests {
         Ok(Page::of(pulls, request, |pull| (pull.created_at, pull.id.to_string())))
     }
 
-    /// Those about which something is left to be said, changed before `before`; the oldest change first.
+    /// Those about which something is left to be said, whose time to be looked at has come and that did not change after
+    /// `before`; who waits the longest first. [`look_again`](Self::look_again) moves one to the end.
     pub async fn unsettled(
         &self,
         before: Timestamp,
+        now: Timestamp,
         limit: u32,
     ) -> Result<Vec<StoredPullRequest>, Error> {
         const DOING: &str = "listing unsettled pull requests";
         let rows = sqlx::query(
             "SELECT * FROM pull_requests WHERE tenant_id = $1 AND is_settled = 0 \
-             AND updated_at <= $2 ORDER BY updated_at, id LIMIT $3",
+             AND updated_at <= $2 AND sweep_at <= $3 ORDER BY sweep_at, updated_at, id LIMIT $4",
         )
         .bind(self.tenant.as_str())
         .bind(before.as_micros())
+        .bind(now.as_micros())
         .bind(i64::from(limit))
         .fetch_all(&mut *self.session.read(DOING).await?)
         .await
         .map_err(while_doing(DOING))?;
         rows.iter().map(read).collect()
+    }
+
+    /// One is not to be looked at before `at`, unless that is said of a later time already.
+    pub async fn look_again(&self, id: PullRequestId, at: Timestamp) -> Result<(), Error> {
+        const DOING: &str = "putting a pull request off";
+        let mut transaction = self.session.write(DOING).await?;
+        sqlx::query(
+            "UPDATE pull_requests SET sweep_at = $3 \
+             WHERE tenant_id = $1 AND id = $2 AND sweep_at < $3",
+        )
+        .bind(self.tenant.as_str())
+        .bind(id.to_string())
+        .bind(at.as_micros())
+        .execute(&mut *transaction)
+        .await
+        .map_err(while_doing(DOING))?;
+        transaction.commit().await.map_err(while_doing(DOING))
+    }
+
+    /// Whether this commit is the head of a pull request now.
+    pub async fn is_present_head(&self, repository_key: &str, sha: &str) -> Result<bool, Error> {
+        const DOING: &str = "looking a head up";
+        let found = sqlx::query(
+            "SELECT 1 FROM pull_requests WHERE tenant_id = $1 AND repository_key = $2 \
+             AND head_sha = $3 LIMIT 1",
+        )
+        .bind(self.tenant.as_str())
+        .bind(repository_key)
+        .bind(sha)
+        .fetch_optional(&mut *self.session.read(DOING).await?)
+        .await
+        .map_err(while_doing(DOING))?;
+        Ok(found.is_some())
     }
 }
 
@@ -229,6 +276,8 @@ fn read(row: &SqliteRow) -> Result<StoredPullRequest, Error> {
         answered_revision: columns.number("answered_revision")?,
         run: columns.parsed_option("run_id")?,
         is_settled: columns.flag("is_settled")?,
+        sweep_at: columns.time("sweep_at")?,
+        times_asked: columns.number("times_asked")?,
         created_at: columns.time("created_at")?,
         updated_at: columns.time("updated_at")?,
     })

@@ -83,20 +83,55 @@ impl Snapshots {
         self.change("deleting a snapshot", query).await
     }
 
-    /// Marks all snapshots as removed that are expired and not pinned; their ids.
-    pub async fn prune(&self, now: Timestamp) -> Result<Vec<SnapshotId>, Error> {
+    /// Marks snapshots as removed that are expired and not pinned; their ids, at most `limit`.
+    pub async fn prune(&self, now: Timestamp, limit: u32) -> Result<Vec<SnapshotId>, Error> {
+        const SQL: &str = "UPDATE snapshots SET state = 'deleted', deleted_at = $2 \
+            WHERE tenant_id = $1 AND id IN (SELECT id FROM snapshots WHERE tenant_id = $1 \
+            AND state = 'local' AND pinned = 0 AND expires_at <= $3 ORDER BY expires_at LIMIT $4) \
+            RETURNING id";
+        self.expire(SQL, now, now, limit).await
+    }
+
+    /// Marks approved snapshots as removed that were made before `before`, are not pinned, and are not the newest one of
+    /// their repository and branch; their ids, at most `limit`.
+    pub async fn prune_approved(
+        &self,
+        before: Timestamp,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<SnapshotId>, Error> {
+        const SQL: &str = "UPDATE snapshots SET state = 'deleted', deleted_at = $2 \
+            WHERE tenant_id = $1 AND id IN (SELECT old.id FROM snapshots old \
+            JOIN runs old_run ON old_run.tenant_id = old.tenant_id AND old_run.id = old.run_id \
+            WHERE old.tenant_id = $1 AND old.kind = 'approved' AND old.state = 'local' \
+            AND old.pinned = 0 AND old.created_at < $3 AND EXISTS (SELECT 1 FROM snapshots newer \
+            JOIN runs newer_run ON newer_run.tenant_id = newer.tenant_id \
+            AND newer_run.id = newer.run_id WHERE newer.tenant_id = $1 \
+            AND newer.repository_key = old.repository_key AND newer.kind = 'approved' \
+            AND newer.state = 'local' \
+            AND COALESCE(newer_run.branch, '') = COALESCE(old_run.branch, '') \
+            AND (newer.created_at, newer.id) > (old.created_at, old.id)) \
+            ORDER BY old.created_at LIMIT $4) RETURNING id";
+        self.expire(SQL, now, before, limit).await
+    }
+
+    async fn expire(
+        &self,
+        sql: &'static str,
+        now: Timestamp,
+        before: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<SnapshotId>, Error> {
         const DOING: &str = "pruning snapshots";
         let mut transaction = self.session.write(DOING).await?;
-        let rows = sqlx::query(
-            "UPDATE snapshots SET state = 'deleted', deleted_at = $2 \
-             WHERE tenant_id = $1 AND state = 'local' AND pinned = 0 AND expires_at <= $2 \
-             RETURNING id",
-        )
-        .bind(self.tenant.as_str())
-        .bind(now.as_micros())
-        .fetch_all(&mut *transaction)
-        .await
-        .map_err(while_doing(DOING))?;
+        let rows = sqlx::query(sql)
+            .bind(self.tenant.as_str())
+            .bind(now.as_micros())
+            .bind(before.as_micros())
+            .bind(i64::from(limit))
+            .fetch_all(&mut *transaction)
+            .await
+            .map_err(while_doing(DOING))?;
         transaction.commit().await.map_err(while_doing(DOING))?;
         rows.iter().map(|row| Columns::of("snapshots", row).parsed("id")).collect()
     }

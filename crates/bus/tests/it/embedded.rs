@@ -103,9 +103,34 @@ async fn old_messages_go_and_numbers_are_never_given_twice() {
     bus.publish(&message(1)).await.unwrap();
     let held = bus.fetch("workers", 1, Duration::ZERO).await.unwrap();
     clock.advance(Duration::from_secs(3600));
-    assert_eq!(bus.prune(Duration::from_secs(60)).await.unwrap(), 1, "what is in hands stays");
+    let minute = Duration::from_secs(60);
+    assert_eq!(bus.prune(minute, minute).await.unwrap(), 1, "what is in hands stays");
     assert_eq!(bus.publish(&message(2)).await.unwrap().seq, 3);
     let again = bus.fetch("workers", 9, Duration::ZERO).await.unwrap();
     let found: Vec<_> = again.iter().map(|delivery| delivery.seq).collect();
     assert_eq!(found, [held[0].seq, 3]);
+}
+
+#[tokio::test]
+async fn dead_letters_go_when_their_time_is_over_and_a_lot_goes_in_parts() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = MockClock::default();
+    let store = Store::open(&folder.path().join("state.db"), &clock).await.unwrap();
+    let bus = EmbeddedBus::start(&store, Arc::new(clock.clone()));
+    bus.subscribe(&subscription()).await.unwrap();
+    let publishing = (0..1200).map(|number| {
+        let bus = bus.clone();
+        async move { bus.publish(&message(number)).await.unwrap() }
+    });
+    futures_util::future::join_all(publishing).await;
+    for delivery in bus.fetch("workers", 2, Duration::ZERO).await.unwrap() {
+        bus.terminate(&delivery, "no").await.unwrap();
+    }
+    let (day, month) = (Duration::from_secs(86_400), Duration::from_secs(30 * 86_400));
+    clock.advance(day * 2);
+    assert_eq!(bus.prune(day, month).await.unwrap(), 1200);
+    assert_eq!(bus.dead_letters("workers", 9).await.unwrap().len(), 2);
+    clock.advance(month);
+    assert_eq!(bus.prune(day, month).await.unwrap(), 2);
+    assert!(bus.dead_letters("workers", 9).await.unwrap().is_empty());
 }

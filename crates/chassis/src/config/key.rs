@@ -30,6 +30,7 @@ pub(super) const WEBHOOK_SECRETS: &str = "webhooks.github.secrets";
 pub(super) const MEMBERS: &str = "trust.members";
 pub(super) const AGENTS: &str = "trust.agents";
 pub(super) const SLOTS: &str = "admission.slots";
+pub(super) const KEEP_APPROVED: &str = "snapshots.keepApprovedDays";
 
 /// All keys, in the order in which they are shown.
 pub(super) const KEYS: &[Key] = &[
@@ -40,6 +41,7 @@ pub(super) const KEYS: &[Key] = &[
     key(MEMBERS, Kind::List, &[]),
     key(AGENTS, Kind::List, &[]),
     key(SLOTS, Kind::Text, &[]),
+    key(KEEP_APPROVED, Kind::Text, &["30"]),
 ];
 
 /// The key of this name.

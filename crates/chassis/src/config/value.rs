@@ -1,6 +1,7 @@
 //! From texts to values: addresses, counts, sizes, secrets.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use super::{Config, Setting, Settings, fault, key};
 use crate::{Error, Secret};
@@ -17,6 +18,7 @@ pub(super) fn config(settings: &Settings) -> Result<Config, Error> {
         members: each(settings, key::MEMBERS, not_empty)?,
         agents: each(settings, key::AGENTS, not_empty)?,
         slots: one(settings, key::SLOTS, slots)?,
+        keep_approved: required(settings, key::KEEP_APPROVED, days)?,
     })
 }
 
@@ -60,6 +62,12 @@ fn secret(text: &str) -> Result<Secret, String> {
         return Err("has an empty secret, with which everybody could sign".to_owned());
     }
     Ok(Secret::new(text))
+}
+
+fn days(text: &str) -> Result<Duration, String> {
+    let number = text.parse::<u32>().ok().filter(|days| (1..=36_500).contains(days));
+    let number = number.ok_or_else(|| "is no number of days from 1 to 36500".to_owned())?;
+    Ok(Duration::from_secs(u64::from(number) * 24 * 3600))
 }
 
 fn slots(text: &str) -> Result<u16, String> {

@@ -13,6 +13,7 @@ use sandgate_engine::plan::{Plan, PlanInput, plan};
 use sandgate_gate_runner::Origin;
 use sandgate_integration_agent::NewRun;
 use sandgate_node::{BranchName, Checkout, GitProgram, Node, Repository, Tree};
+use sandgate_snapshot_service::KEEP_APPROVED;
 use sandgate_store::{Page, PageRequest, RunFilter};
 use tokio_util::sync::CancellationToken;
 
@@ -282,8 +283,12 @@ impl Work<'_> {
     /// Removes what nobody needs any more. A fault here is said, and does not change the verdict.
     async fn tidy(&self) {
         let node = &self.machine.node;
-        if let Err(error) = super::snapshot::collect(&self.records.snapshots, node).await {
+        let snapshots = &self.records.snapshots;
+        if let Err(error) = super::snapshot::collect(snapshots, node, KEEP_APPROVED).await {
             eprintln!("warning: old snapshots could not be removed: {}", error.message);
+        }
+        if let Err(error) = self.records.drop_old_events(&*self.context.clock).await {
+            eprintln!("warning: old events could not be removed: {}", error.message);
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Subcommand;
 use sandgate_domain::{LayerId, Snapshot as Row, SnapshotId, SnapshotState};
 use sandgate_node::{GitProgram, Node, Repository};
-use sandgate_snapshot_service::SnapshotService;
+use sandgate_snapshot_service::{KEEP_APPROVED, SnapshotService};
 use sandgate_store::{Page, PageRequest};
 use serde::Serialize;
 use serde_json::json;
@@ -119,7 +119,7 @@ pub async fn run(context: &Context, command: Snapshot) -> Result<Exit, Failure> 
             removed(context, &[id], freed + others)?;
         }
         Snapshot::Prune { all_layers } => {
-            let expired = records.snapshots.prune().await?;
+            let expired = records.snapshots.prune(KEEP_APPROVED).await?;
             let node = open_node(context, records.folder.join("node")).await?;
             let idle = if all_layers { Duration::ZERO } else { IDLE_LAYERS };
             let freed = remove_layers(&records.snapshots, &node, idle).await?;
@@ -190,8 +190,12 @@ fn current_repository(context: &Context) -> Result<String, Failure> {
 }
 
 /// Removes snapshots whose time is over, and layers that nobody needed for a while.
-pub async fn collect(snapshots: &SnapshotService, node: &Node) -> Result<(), Failure> {
-    snapshots.prune().await?;
+pub async fn collect(
+    snapshots: &SnapshotService,
+    node: &Node,
+    keep_approved: Duration,
+) -> Result<(), Failure> {
+    snapshots.prune(keep_approved).await?;
     remove_layers(snapshots, node, IDLE_LAYERS).await?;
     Ok(())
 }

@@ -117,10 +117,16 @@ impl PullRequests for Core {
         &self,
         request: Request<ReportUnplannedRequest>,
     ) -> Result<Response<ReportUnplannedReply>, Status> {
-        let ReportUnplannedRequest { pull_request, revision, reason, conflicts } =
-            request.into_inner();
-        let pull = required_field("pull_request", &pull_request)?;
-        self.show_unplanned(&Unplanned { pull, revision, reason, conflicts }).await?;
+        let request = request.into_inner();
+        let unplanned = Unplanned {
+            pull: required_field("pull_request", &request.pull_request)?,
+            revision: request.revision,
+            reason: request.reason,
+            conflicts: request.conflicts,
+            code: request.code,
+            is_passing: request.passing,
+        };
+        self.show_unplanned(&unplanned).await?;
         Ok(Response::new(ReportUnplannedReply {}))
     }
 

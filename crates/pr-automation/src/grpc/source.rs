@@ -3,7 +3,7 @@
 use sandgate_wire::pulls::v1::source_server::Source;
 use sandgate_wire::pulls::v1::{
     ChangedPathsReply, ChangedPathsRequest, Conflict, LocateReply, LocateRequest, ReadFileReply,
-    ReadFileRequest, ResolveReply, ResolveRequest,
+    ReadFileRequest, ResolveReply, ResolveRequest, TraceReply, TraceRequest,
 };
 use sandgate_wire::{FieldError, optional_field, required_field};
 use tonic::{Request, Response, Status};
@@ -68,6 +68,20 @@ impl Source for Core {
             base_sha: resolved.base.map(|base| base.to_string()),
             conflict,
             folder: resolved.folder.to_string_lossy().into_owned(),
+        }))
+    }
+
+    async fn trace(&self, request: Request<TraceRequest>) -> Result<Response<TraceReply>, Status> {
+        let TraceRequest { repository, sha } = request.into_inner();
+        let name = required_field("repository", &repository)?;
+        let origin = Core::trace(self, &name, &required_field("sha", &sha)?).await?;
+        let (number, view) = origin.pull.unzip();
+        Ok(Response::new(TraceReply {
+            tier: origin.tier.to_string(),
+            held: origin.is_held,
+            number,
+            base_branch: view.as_ref().map(|view| view.base_branch.to_string()),
+            head_branch: view.as_ref().map(|view| view.head_branch.to_string()),
         }))
     }
 

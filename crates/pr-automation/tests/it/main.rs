@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a step of a test that fails ends the test")]
 
+mod crashes;
 mod deliveries;
 mod local;
 mod runs;
@@ -9,3 +10,4 @@ mod service;
 mod shown;
 mod source;
 mod sweeps;
+mod upkeep;

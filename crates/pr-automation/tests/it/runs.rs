@@ -12,7 +12,7 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 #[derive(Clone, Default)]
-pub struct Held(Arc<Mutex<Vec<Run>>>);
+pub struct Held(Arc<Mutex<Vec<Run>>>, Arc<Mutex<Vec<String>>>);
 
 type Answer<T> = Result<Response<T>, Status>;
 type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -23,6 +23,11 @@ impl Held {
         let mut held = self.0.lock().unwrap();
         held.retain(|known| known.id != run.id);
         held.push(run.clone());
+    }
+
+    /// From now on runs of this pull request can't be listed.
+    pub fn fail(&self, pull: &str) {
+        self.1.lock().unwrap().push(pull.to_owned());
     }
 }
 
@@ -92,6 +97,9 @@ impl Runs for Held {
 
     async fn list(&self, request: Request<ListRunsRequest>) -> Answer<ListRunsReply> {
         let wanted = request.into_inner();
+        if self.1.lock().unwrap().iter().any(|pull| wanted.pull_request.as_ref() == Some(pull)) {
+            return Err(status(ErrorCode::Internal, "a row can't be read"));
+        }
         let held = self.0.lock().unwrap();
         let matches = held.iter().filter(|run| run.pull_request == wanted.pull_request).cloned();
         let mut runs: Vec<Run> = matches.collect();

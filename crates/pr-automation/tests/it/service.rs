@@ -119,6 +119,33 @@ impl Service {
         self.task = Some((stop, task));
     }
 
+    /// The service works beside `body`, in the same task, and ends in good order after it.
+    pub async fn working(&mut self, body: impl AsyncFnOnce(&Service)) {
+        let stop = CancellationToken::new();
+        let running = self.service.take().unwrap().run(stop.clone());
+        let body = async {
+            body(self).await;
+            stop.cancel();
+        };
+        let (ran, ()) = tokio::join!(running, body);
+        ran.unwrap();
+    }
+
+    /// Waits until every event is consumed and every effect is written.
+    pub async fn await_idle(&self) {
+        let effects = self.store.effects(&TenantId::default());
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let events = self.store.event_log().waiting("pr-automation.runs").await.unwrap();
+            let planned = effects.unsettled(self.clock.now(), 9).await.unwrap();
+            if events == 0 && planned.is_empty() {
+                return;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "still {events} and {planned:?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     /// Nothing more is done, at whatever point it is.
     pub async fn kill(self) {
         if let Some((_, task)) = self.task {
@@ -208,6 +235,16 @@ impl Service {
         self.bus.ack(&delivery).await.unwrap();
         let event = delivery.message.event().unwrap();
         (format!("{}.{}", event.kind.entity(), event.kind.event()), event.data)
+    }
+
+    /// All events that are there: the type of each without prefix and version, and its data.
+    pub async fn all_events(&self) -> Vec<(String, Value)> {
+        let mut events = Vec::new();
+        for delivery in self.bus.fetch(LISTENER, 500, Duration::ZERO).await.unwrap() {
+            let event = delivery.message.event().unwrap();
+            events.push((format!("{}.{}", event.kind.entity(), event.kind.event()), event.data));
+        }
+        events
     }
 
     /// The names of all events that are there.

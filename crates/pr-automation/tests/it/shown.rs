@@ -169,6 +169,8 @@ async fn a_revision_without_a_run_says_why() {
         revision,
         reason: "it conflicts with the base".to_owned(),
         conflicts: conflicts.iter().map(|path| (*path).to_owned()).collect(),
+        code: "conflict".to_owned(),
+        passing: false,
     };
     service.pulls().report_unplanned(report(2, &["src/old.rs"])).await.unwrap();
     service.pulls().report_unplanned(report(1, &["src/add.rs"])).await.unwrap();

@@ -57,6 +57,21 @@ impl EventLog {
         Ok(found != 0)
     }
 
+    /// How many messages a subscription has still to do with: those after its position, and those in somebody's hands.
+    pub async fn waiting(&self, subscription: &str) -> Result<u64, Error> {
+        const DOING: &str = "counting messages";
+        let count: i64 = sqlx::query_scalar(
+            "SELECT (SELECT COUNT(*) FROM bus_deliveries WHERE subscription = $1) + \
+             (SELECT COUNT(*) FROM bus_events WHERE seq > \
+             (SELECT position FROM bus_subscriptions WHERE name = $1))",
+        )
+        .bind(subscription)
+        .fetch_one(&mut *self.session.read(DOING).await?)
+        .await
+        .map_err(while_doing(DOING))?;
+        Ok(u64::try_from(count).unwrap_or_default())
+    }
+
     /// The dead letters of a subscription, the oldest first; at most `limit`.
     pub async fn dead_letters(
         &self,

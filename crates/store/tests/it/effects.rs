@@ -43,3 +43,35 @@ async fn a_vanished_taker_and_a_lost_answer_leave_doubt() {
     assert!(!fourth.in_doubt);
     assert_eq!(effects.get("check").await.unwrap().unwrap().attempts, 4);
 }
+
+#[tokio::test]
+async fn confirmed_effects_are_forgotten_and_a_slot_begins_anew_only_after_its_effects() {
+    let fixture = Fixture::new().await;
+    let effects = fixture.store.effects(&fixture.tenant);
+    let postings = fixture.store.postings(&fixture.tenant);
+    let now = fixture.now();
+    let later = now.plus(std::time::Duration::from_secs(1));
+    for (target, slot) in
+        [("commit:a", "sandgate"), ("commit:a", "sandgate / unit"), ("commit:b", "x")]
+    {
+        assert_eq!(postings.want(target, slot, "d").await.unwrap(), Some(1));
+        effects.plan(&format!("{target}/{slot}/1"), "posting", "{}", now).await.unwrap();
+    }
+    assert!(postings.old_targets("", later, 9).await.unwrap().is_empty(), "nothing is written");
+    for slot in ["sandgate", "sandgate / unit"] {
+        assert!(postings.write("commit:a", slot, 1, "text", now).await.unwrap());
+    }
+    effects.confirm("commit:a/sandgate / unit/1", "written", now).await.unwrap();
+    assert_eq!(postings.old_targets("", now, 9).await.unwrap(), [""; 0], "not yet");
+    assert_eq!(postings.old_targets("", later, 9).await.unwrap(), ["commit:a"]);
+    assert!(postings.old_targets("commit:a", later, 9).await.unwrap().is_empty());
+    assert_eq!(postings.remove("commit:a", later).await.unwrap(), 0, "effects are known");
+    assert_eq!(effects.forget(now, 9).await.unwrap(), 0, "not yet");
+    assert_eq!(effects.forget(later, 9).await.unwrap(), 1, "what is not confirmed stays");
+    assert_eq!(postings.remove("commit:a", later).await.unwrap(), 1);
+    assert_eq!(postings.slots("commit:a").await.unwrap(), ["sandgate"]);
+    effects.confirm("commit:a/sandgate/1", "written", now).await.unwrap();
+    assert_eq!(effects.forget(later, 9).await.unwrap(), 1);
+    assert_eq!(postings.remove("commit:a", later).await.unwrap(), 1);
+    assert_eq!(postings.slots("commit:b").await.unwrap(), ["x"]);
+}

@@ -73,3 +73,28 @@ async fn what_was_ignored_is_looked_at_again() {
     assert_eq!(inbox.get("github", "3").await.unwrap(), None);
     assert_eq!(inbox.accept(&arrival("1"), now).await.unwrap(), InboxAnswer::Queued);
 }
+
+#[tokio::test]
+async fn bodies_go_before_the_deliveries_and_what_is_queued_stays() {
+    let fixture = Fixture::new().await;
+    let inbox = fixture.store.inbox(&fixture.tenant);
+    let now = fixture.now();
+    for id in ["1", "2", "3"] {
+        inbox.accept(&arrival(id), now).await.unwrap();
+    }
+    for id in ["1", "2"] {
+        inbox.settle("github", id, &InboxOutcome::Succeeded, now).await.unwrap();
+    }
+    let later = now.plus(std::time::Duration::from_secs(1));
+    assert_eq!(inbox.drop_bodies(now, 9).await.unwrap(), 0, "not yet");
+    assert_eq!(inbox.drop_bodies(later, 1).await.unwrap(), 1, "bounded");
+    assert_eq!(inbox.drop_bodies(later, 9).await.unwrap(), 1);
+    assert_eq!(inbox.drop_bodies(later, 9).await.unwrap(), 0);
+    let done = InboxAnswer::Duplicate(InboxOutcome::Succeeded);
+    assert_eq!(inbox.accept(&arrival("1"), now).await.unwrap(), done, "still known");
+    let other = Arrival { body_hash: "blake3:2".to_owned(), ..arrival("1") };
+    assert_eq!(inbox.accept(&other, now).await.unwrap(), InboxAnswer::OtherBody);
+    assert_eq!(inbox.queued(9).await.unwrap(), [arrival("3")], "with its body");
+    assert_eq!(inbox.forget(later, 9).await.unwrap(), 2);
+    assert_eq!(inbox.accept(&arrival("1"), now).await.unwrap(), InboxAnswer::Queued);
+}

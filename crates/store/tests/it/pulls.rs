@@ -1,7 +1,11 @@
 //! Pull requests, known repositories, and what is shown under pull requests.
 
-use sandgate_domain::PullRequestId;
-use sandgate_store::{KnownRepository, PageRequest, PullRequestFilter, StoredPullRequest};
+use std::time::Duration;
+
+use sandgate_domain::{PullRequestId, Timestamp, TrustTier};
+use sandgate_store::{
+    KnownRepository, PageRequest, PullRequestFilter, PullRequestHead, StoredPullRequest,
+};
 
 use crate::fixture::Fixture;
 
@@ -19,6 +23,8 @@ fn pull(fixture: &Fixture, number: u64) -> StoredPullRequest {
         answered_revision: 0,
         run: None,
         is_settled: false,
+        sweep_at: Timestamp::from_micros(0),
+        times_asked: 0,
         created_at: fixture.now(),
         updated_at: fixture.now(),
     }
@@ -41,7 +47,8 @@ async fn pull_requests_are_found_by_number_branch_and_page() {
     assert_eq!(pulls.find("acme/web", 2).await.unwrap(), Some(second.clone()));
     assert_eq!(pulls.open_from("acme/web", "topic").await.unwrap(), None);
     assert_eq!(pulls.next_number("acme/web").await.unwrap(), 3);
-    assert_eq!(pulls.unsettled(fixture.now(), 9).await.unwrap(), std::slice::from_ref(&second));
+    let unsettled = pulls.unsettled(fixture.now(), fixture.now(), 9).await.unwrap();
+    assert_eq!(unsettled, std::slice::from_ref(&second));
 
     let all = PullRequestFilter::default();
     let page = pulls.list(&all, &PageRequest::first(1)).await.unwrap();
@@ -55,6 +62,56 @@ async fn pull_requests_are_found_by_number_branch_and_page() {
         let filter = PullRequestFilter { repository_key, is_open: Some(is_open) };
         assert_eq!(pulls.list(&filter, &PageRequest::first(9)).await.unwrap().items, expected);
     }
+}
+
+#[tokio::test]
+async fn who_was_looked_at_goes_to_the_end_of_the_line() {
+    let fixture = Fixture::new().await;
+    let pulls = fixture.store.pull_requests(&fixture.tenant);
+    for number in 1..=5 {
+        pulls.save(&pull(&fixture, number)).await.unwrap();
+    }
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        fixture.clock.advance(Duration::from_secs(1));
+        let now = fixture.now();
+        for one in pulls.unsettled(now, now, 2).await.unwrap() {
+            seen.push(one.number);
+            pulls.look_again(one.id, now).await.unwrap();
+        }
+    }
+    seen.sort_unstable();
+    seen.dedup();
+    assert_eq!(seen, [1, 2, 3, 4, 5], "two at a time, all come round");
+    let now = fixture.now();
+    let first = pulls.find("acme/web", 1).await.unwrap().unwrap();
+    pulls.look_again(first.id, now.plus(Duration::from_secs(60))).await.unwrap();
+    pulls.look_again(first.id, now).await.unwrap();
+    let waiting = pulls.unsettled(now, now, 9).await.unwrap();
+    assert!(!waiting.iter().any(|one| one.id == first.id), "it was put off");
+}
+
+#[tokio::test]
+async fn a_head_keeps_its_approval_and_is_told_by_commit() {
+    let fixture = Fixture::new().await;
+    let pulls = fixture.store.pull_requests(&fixture.tenant);
+    let head = |tier, is_approved| PullRequestHead {
+        pull_request: PullRequestId::from_uuid(uuid::Uuid::from_u128(1)),
+        repository_key: "acme/web".to_owned(),
+        sha: "a".repeat(40),
+        tier,
+        is_approved,
+    };
+    let now = fixture.now();
+    let known = || async { pulls.heads_at("acme/web", &"a".repeat(40)).await.unwrap() };
+    pulls.note_head(&head(TrustTier::Fork, false), now).await.unwrap();
+    pulls.note_head(&head(TrustTier::Member, false), now).await.unwrap();
+    assert_eq!(known().await, [head(TrustTier::Fork, false)], "a note changes nothing");
+    pulls.set_head(&head(TrustTier::Fork, true), now).await.unwrap();
+    pulls.set_head(&head(TrustTier::Agent, false), now).await.unwrap();
+    assert_eq!(known().await, [head(TrustTier::Agent, true)]);
+    assert_eq!(pulls.newest_heads("acme/web", 9).await.unwrap(), known().await);
+    assert!(pulls.heads_at("acme/api", &"a".repeat(40)).await.unwrap().is_empty());
 }
 
 #[tokio::test]

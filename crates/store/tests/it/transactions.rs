@@ -112,5 +112,23 @@ async fn what_the_bus_lost_is_published_again() {
     assert_eq!(outbox.republish(fixture.now()).await.unwrap(), 1);
     assert_eq!(outbox.unpublished(9).await.unwrap(), [young]);
     fixture.clock.advance(Duration::from_secs(1));
-    assert_eq!(outbox.prune(fixture.now()).await.unwrap(), 1);
+    assert_eq!(outbox.prune(fixture.now(), 9).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn where_nobody_publishes_old_events_are_dropped() {
+    let fixture = Fixture::new().await;
+    let outbox = fixture.store.outbox("agent");
+    let start = fixture.now();
+    for _ in 0..3 {
+        outbox.push(&outgoing(&fixture), fixture.now()).await.unwrap();
+    }
+    fixture.clock.advance(Duration::from_secs(60));
+    let young = outgoing(&fixture);
+    outbox.push(&young, fixture.now()).await.unwrap();
+    fixture.store.outbox("other").push(&outgoing(&fixture), start).await.unwrap();
+    assert_eq!(outbox.drop_unpublished(fixture.now(), 2).await.unwrap(), 2, "bounded");
+    assert_eq!(outbox.drop_unpublished(fixture.now(), 2).await.unwrap(), 1);
+    assert_eq!(outbox.unpublished(9).await.unwrap(), [young]);
+    assert_eq!(fixture.store.outbox("other").unpublished(9).await.unwrap().len(), 1);
 }

@@ -144,8 +144,7 @@ fn delivery_id(body: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use sandgate_domain::GateResult;
-    use sandgate_pr_automation::payload::{self, Delivery as Received};
-    use sandgate_pr_automation::signature::Secrets;
+    use sandgate_pr_automation::payload::understand_verified;
     use sandgate_pr_automation::{EventKind, TrustLists, TrustTier};
 
     use super::*;
@@ -175,17 +174,9 @@ mod tests {
     #[test]
     fn the_receiving_side_understands_and_trusts_them() {
         let at = Timestamp::from_micros(1_795_255_200_000_000);
-        let secrets = Secrets::new([SECRET]).unwrap();
         let sample = sample();
         for (delivery, plan) in deliveries(&sample, at).iter().zip(&sample.pull_requests) {
-            let signature = sign(SECRET, &delivery.body);
-            let received = Received {
-                id: Some(&delivery.id),
-                event: Some(delivery.event),
-                signatures: &[signature.as_bytes()],
-                body: &delivery.body,
-            };
-            let event = payload::receive(&secrets, received).unwrap();
+            let event = understand_verified(&delivery.id, delivery.event, &delivery.body).unwrap();
             assert_eq!(event.repository.unwrap().as_str(), sample.name);
             let EventKind::PullRequest(event) = event.kind else { panic!("{:?}", event.kind) };
             assert_eq!((event.number, event.head.as_str()), (plan.number, plan.head_sha.as_str()));
@@ -212,24 +203,14 @@ mod tests {
     async fn what_is_posted_is_what_was_signed() {
         let receive = |headers: axum::http::HeaderMap, body: bytes::Bytes| async move {
             let header = |name: &str| headers.get(name).map_or("", |value| value.to_str().unwrap());
-            let received = Received {
-                id: Some(header("x-github-delivery")),
-                event: Some(header("x-github-event")),
-                signatures: &[header("x-hub-signature-256").as_bytes()],
-                body: &body,
-            };
-            let secrets = Secrets::new([SECRET]).unwrap();
-            match payload::receive(&secrets, received) {
-                Ok(event) => {
-                    let id = event.delivery_id;
-                    let answer = json!({ "deliveryId": id, "outcome": "queued" });
-                    (axum::http::StatusCode::ACCEPTED, axum::Json(answer))
-                }
-                Err(_) => {
-                    let problem = json!({ "code": "bad_signature", "detail": "not ours" });
-                    (axum::http::StatusCode::UNAUTHORIZED, axum::Json(problem))
-                }
+            if header("x-hub-signature-256") != sign(SECRET, &body) {
+                let problem = json!({ "code": "bad_signature", "detail": "not ours" });
+                return (axum::http::StatusCode::UNAUTHORIZED, axum::Json(problem));
             }
+            let (id, name) = (header("x-github-delivery"), header("x-github-event"));
+            let event = understand_verified(id, name, &body).unwrap();
+            let answer = json!({ "deliveryId": event.delivery_id, "outcome": "queued" });
+            (axum::http::StatusCode::ACCEPTED, axum::Json(answer))
         };
         let route = axum::routing::post(receive);
         let router = axum::Router::new().route("/api/webhooks/github", route);
