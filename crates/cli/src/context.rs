@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use sandgate_chassis::{Environment, LogLevel, SystemClock, SystemIds, start_logging};
+use sandgate_chassis::{
+    Environment, LogLevel, SystemClock, SystemIds, arm_fail_point, start_logging,
+};
 use sandgate_domain::{Clock, ErrorCode, Ids, TenantId};
 
 use crate::args::Global;
@@ -38,6 +40,7 @@ impl Context {
             (false, _) => LogLevel::Debug,
         };
         start_logging(level, colour);
+        arm_fail_point(&environment)?;
         Ok(Self {
             global,
             environment,

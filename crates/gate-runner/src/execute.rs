@@ -128,6 +128,7 @@ impl Runner {
             return Ok((ended, None));
         }
         let sealed = self.parts.gateway.seal(held, layer, SealRule::Setup).await?;
+        sandgate_domain::fail_point::reached("setup.sealed");
         let ended = SetupEnded { outcome: ran.outcome, started_at: ran.started_at, note: None };
         Ok((ended, Some(sealed)))
     }
@@ -158,6 +159,7 @@ impl Runner {
             self.run_in_sandbox(assignment, prepared, &work, layers.clone()).await?;
         let ended_at = self.parts.clock.now();
         held.live.kill_processes().await;
+        sandgate_domain::fail_point::reached("scripts.ended");
         if ran.outcome == Outcome::Exited(0) {
             match held.live.overstepped(gate.resources).await {
                 Ok(None) => {}
@@ -301,7 +303,9 @@ impl Runner {
             entry,
             keep: gate.debug_keep,
         };
-        Ok(self.parts.snapshots.record(draft).await?)
+        let snapshot = self.parts.snapshots.record(draft).await?;
+        sandgate_domain::fail_point::reached("debug.recorded");
+        Ok(snapshot)
     }
 
     /// The snapshot of what passed: environment, commit, and the files of `approve_from`.
@@ -342,6 +346,7 @@ impl Runner {
             keep: None,
         };
         let snapshot = self.parts.snapshots.record(draft).await?;
+        sandgate_domain::fail_point::reached("approved.recorded");
         self.parts.agent.approve(run, snapshot).await?;
         Ok(())
     }

@@ -241,5 +241,6 @@ pub(crate) async fn finish(
     let digest = sandgate_node::blocking(move || store.digest(id)).await?.to_string();
     let content = LayerContent { digest, bytes: layer.bytes, files: layer.files };
     snapshots.finish_layer(layer.id, fence, &content).await?;
+    sandgate_domain::fail_point::reached("layer.finished");
     Ok(())
 }

@@ -179,6 +179,7 @@ impl Runner {
 
     /// A run has its verdict: a success of all gates makes an approved snapshot.
     async fn close(&self, assignment: &Assignment, result: GateResult) -> Result<(), Error> {
+        sandgate_domain::fail_point::reached("run.ended");
         let run = assignment.run.id;
         let approved = match result {
             GateResult::Success => self.approve(assignment).await,

@@ -186,6 +186,7 @@ async fn pump(
             Ok(count) => {
                 reader.feed(&buffer[..count]);
                 log.write(stream, &buffer[..count]).await;
+                sandgate_domain::fail_point::reached("output.written");
             }
             Err(error) => {
                 log.note(&format!("output could not be read: {error}")).await;

@@ -77,7 +77,9 @@ impl Consumer {
     }
 
     async fn settle(&self, delivery: &Delivery) {
-        let answer = match self.handle(delivery).await {
+        let handled = self.handle(delivery).await;
+        sandgate_domain::fail_point::reached("event.handled");
+        let answer = match handled {
             Ok(()) => self.bus.ack(delivery).await,
             Err(error) if is_passing(&error) => {
                 let reason = error.chain();

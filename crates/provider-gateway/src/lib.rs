@@ -94,6 +94,7 @@ impl Gateway {
             created_at: self.clock.now(),
         };
         self.store.live_sandboxes().insert(&row).await?;
+        sandgate_domain::fail_point::reached("sandbox.recorded");
         let request = Request {
             id,
             layers: wanted.layers,
@@ -102,7 +103,9 @@ impl Gateway {
             limits: wanted.limits,
             files: wanted.files,
         };
-        match self.node.create(request).await {
+        let made = self.node.create(request).await;
+        sandgate_domain::fail_point::reached("sandbox.made");
+        match made {
             Ok(live) => Ok(Held { id, live }),
             Err(error) => {
                 self.store.live_sandboxes().remove(&self.tenant, id).await?;
@@ -117,6 +120,7 @@ impl Gateway {
     /// If something can't be removed; a later sweep tries again.
     pub async fn destroy(&self, held: Held) -> Result<(), Error> {
         held.live.destroy().await?;
+        sandgate_domain::fail_point::reached("sandbox.destroyed");
         self.store.live_sandboxes().remove(&self.tenant, held.id).await?;
         Ok(())
     }
@@ -127,6 +131,7 @@ impl Gateway {
     /// If the files can't be moved.
     pub async fn seal(&self, held: Held, layer: LayerId, rule: SealRule) -> Result<Layer, Error> {
         let sealed = held.live.seal(layer, rule).await?;
+        sandgate_domain::fail_point::reached("sandbox.sealed");
         self.store.live_sandboxes().remove(&self.tenant, held.id).await?;
         Ok(sealed)
     }

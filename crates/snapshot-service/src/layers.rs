@@ -63,6 +63,7 @@ impl SnapshotService {
             match layers.claim_build(&request, &self.owner, now, LEASE).await? {
                 BuildClaim::Built(layer) => return Ok(LayerTurn::Ready(layer.id)),
                 BuildClaim::Claimed { layer, fence, .. } => {
+                    sandgate_domain::fail_point::reached("layer.claimed");
                     return Ok(LayerTurn::Build { layer, fence });
                 }
                 BuildClaim::InFlight { .. } => tokio::time::sleep(POLL).await,
@@ -165,6 +166,7 @@ impl SnapshotService {
         for id in layers {
             let is_unfindable = rows.get(*id).await?.is_some_and(|layer| layer.key.is_none());
             if is_unfindable && rows.delete(*id, self.clock.now()).await? {
+                sandgate_domain::fail_point::reached("layer.forgotten");
                 forgotten.push(*id);
             }
         }

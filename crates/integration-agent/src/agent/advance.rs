@@ -65,6 +65,7 @@ impl Inner {
             self.emit(&transaction, "changed", &run, None).await?;
         }
         transaction.commit().await?;
+        sandgate_domain::fail_point::reached("run.advanced");
         parts.relay.notify_one();
         self.follow_up(id, &saved, &after);
         Ok(after.ended)

@@ -125,6 +125,7 @@ impl Agent {
         let steps = parts.store.steps(&parts.tenant);
         let claimed = steps.claim(step.id, owner, parts.clock.now(), LEASE).await?;
         let Some(claim) = claimed else { return Ok(None) };
+        sandgate_domain::fail_point::reached("step.claimed");
         let (run, _) = self.run(step.run).await?;
         let assignment = self.assignment(run, step, &claim)?;
         let started = Progress::Started { step: step.name.clone(), attempt: assignment.attempt };
@@ -215,7 +216,9 @@ impl Agent {
             Task::Setup(_) => Input::SetupEnded { attempt, outcome },
             Task::Gate(gate) => Input::GateEnded { gate: gate.name.clone(), attempt, outcome },
         };
-        self.inner.apply(assignment.run.id, input, Some(report)).await
+        let verdict = self.inner.apply(assignment.run.id, input, Some(report)).await?;
+        sandgate_domain::fail_point::reached("result.accepted");
+        Ok(verdict)
     }
 
     /// The sealed layers of all gates of a run.
