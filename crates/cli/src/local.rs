@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::tidy;
 
 /// The parts that only read and write the database.
 pub struct Records {
@@ -80,6 +81,7 @@ impl Machine {
         });
         records.snapshots.release_builds(is_gone).await?;
         agent.recover(&gateway.node().report().summary(), is_gone).await?;
+        tidy::sweep_layers(records, gateway.node()).await?;
         Ok(Self { agent, gateway, owner: owner()? })
     }
 
