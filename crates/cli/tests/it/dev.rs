@@ -2,6 +2,7 @@
 
 mod harness;
 mod interruptions;
+mod kills;
 
 use std::time::Duration;
 
