@@ -61,6 +61,9 @@ pub const MISSING_SNAPSHOTS: &str = "SELECT run_id, name FROM steps \
 /// How many successful runs have no approved snapshot.
 pub const UNAPPROVED: &str =
     "SELECT count(*) FROM runs WHERE result = 'success' AND approved_snapshot_id IS NULL";
+/// The runs whose gate `loud` succeeded after the most attempts; three of them.
+pub const LOUDEST: &str = "SELECT run_id FROM steps WHERE name = 'loud' AND result = 'success' \
+    ORDER BY attempts DESC, id LIMIT 3";
 /// Snapshots that neither a gate nor a run knows.
 pub const UNUSED_SNAPSHOTS: &str = "SELECT id, kind, run_id, gate FROM snapshots WHERE state = 'local' \
     AND id NOT IN (SELECT snapshot_id FROM steps WHERE snapshot_id IS NOT NULL) \
@@ -79,3 +82,7 @@ pub const LAYERS: &str = "SELECT id, CASE WHEN state = 'building' THEN 'building
 pub const FIGURES: &str = "SELECT (SELECT count(*) FROM runs), \
     (SELECT count(*) FROM steps WHERE kind = 'gate'), \
     (SELECT coalesce(sum(attempts - 1), 0) FROM steps WHERE attempts > 1)";
+/// Makes the database one of a newer program that this one may not touch.
+pub const MAKE_NEWER: &str = "INSERT INTO schema_versions VALUES (999, 998, 0)";
+/// The versions of the schema that the database went through.
+pub const VERSIONS: &str = "SELECT * FROM schema_versions";

@@ -74,6 +74,16 @@ impl Findings {
         self.look_at_layers(world);
     }
 
+    /// The log of a gate that ended well has all that its last attempt wrote.
+    pub fn look_at_logs(&mut self, world: &World) {
+        for row in world.sql(queries::LOUDEST) {
+            let log = world.sandgate(&["logs", "loud", "--run", &row[0]]);
+            if !log.stdout.ends_with("line 1\nline 2\nline 3\nline 4\nline 5\nline 6\n") {
+                self.lost.push(format!("output of {}: {}{}", row[0], log.stdout, log.stderr));
+            }
+        }
+    }
+
     fn look_at_layers(&mut self, world: &World) {
         let data = world.state().join("sandgate");
         let on_disk: BTreeSet<String> = host::layers_on_disk(&data).into_iter().collect();

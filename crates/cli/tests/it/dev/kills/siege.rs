@@ -25,8 +25,12 @@ gates:
 ";
 /// The longest time until a kill at a random moment, from the start of the process.
 const LONGEST: Duration = Duration::from_millis(2000);
+/// How many things happen before a kill at a random moment, at most.
+const EVENTS: u64 = 3;
+/// How many steps the server runs at a time.
+const SLOTS: u64 = 2;
 /// How long a fail point is waited for.
-const PATIENCE: Duration = Duration::from_secs(6);
+const PATIENCE: Duration = Duration::from_secs(4);
 /// How long everything may take to come to rest.
 const REST: Duration = Duration::from_secs(75);
 /// So many kills in a row at most: a gate that is hit by all of them still has attempts.
@@ -84,17 +88,24 @@ impl Siege {
     pub fn kill_at(&mut self, point: &'static str, nth: u64) {
         self.load.open(&self.world, &mut self.random, point == "debug.recorded", true);
         self.load.flush();
-        let stderr = self.live_and_die(Some(format!("{point}:{nth}")), PATIENCE);
+        let stderr = self.live_and_die(Some(format!("{point}:{nth}")), None, PATIENCE);
         if stderr.contains(&format!("killed at the fail point {point}")) {
             self.reached.insert(point);
         }
     }
 
-    /// Starts the server, lets something happen, and kills it at some moment.
+    /// Starts the server, lets things happen, and kills it at some moment; sometimes while it is about to stop.
     pub fn kill_at_random(&mut self) {
-        self.load.happen(&self.world, &mut self.random);
+        for _ in 0..=self.random.below(EVENTS) {
+            self.load.happen(&self.world, &mut self.random);
+        }
         let moment = self.random.within(LONGEST);
-        self.live_and_die(None, moment);
+        let stop = self.random.once_in(5).then(|| self.random.within(moment));
+        if stop.is_some() {
+            // What it hands back then is executed again, too.
+            self.ledger.in_hand += SLOTS;
+        }
+        self.live_and_die(None, stop, moment);
     }
 
     /// Starts the server and leaves it in peace until everything has come to rest; then looks at everything, and stops it.
@@ -116,7 +127,9 @@ impl Siege {
         dev.signal(Signal::INT);
         let ended = dev.end_within(Duration::from_secs(10));
         assert_eq!(ended.code, 0, "{}", ended.stderr);
-        assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
+        for word in ["panicked", " ERROR "] {
+            assert!(!ended.stderr.contains(word), "{}", ended.stderr);
+        }
         self.ledger.look(&self.world);
         self.findings.look_at_rows(&self.world);
         self.findings.look_at_host(&self.world);
@@ -127,6 +140,7 @@ impl Siege {
     pub fn end(mut self) {
         self.calm();
         let entered = self.enter_snapshots();
+        self.findings.look_at_logs(&self.world);
         let figures = self.world.sql(queries::FIGURES).remove(0);
         let [runs, gates, executed_again] = &figures[..] else { panic!("{figures:?}") };
         let executed_again: u64 = executed_again.parse().unwrap();
@@ -155,9 +169,16 @@ impl Siege {
         self.stop_if_anything_is_wrong();
     }
 
-    fn live_and_die(&mut self, point: Option<String>, moment: Duration) -> String {
+    /// From start to death; what the server said.
+    fn live_and_die(
+        &mut self,
+        point: Option<String>,
+        stop: Option<Duration>,
+        moment: Duration,
+    ) -> String {
         let what = point.as_deref().unwrap_or("a random moment").to_owned();
         let mut command = command(&self.world, Some(SECRET));
+        command.env("SANDGATE__ADMISSION__SLOTS", SLOTS.to_string());
         command.envs(point.map(|point| ("SANDGATE_FAIL_POINT", point)));
         let begin = Instant::now();
         let started = self.world.start(command);
@@ -165,11 +186,14 @@ impl Siege {
         let handle = pidfd_open(pid, PidfdFlags::empty()).unwrap();
         let ended = std::thread::scope(|scope| {
             scope.spawn(|| {
-                while begin.elapsed() < moment && !has_ended(pid) {
-                    std::thread::sleep(Duration::from_millis(1));
+                let signals = stop.map(|stop| (stop, Signal::INT));
+                for (moment, signal) in signals.into_iter().chain([(moment, Signal::KILL)]) {
+                    while begin.elapsed() < moment && !has_ended(pid) {
+                        std::thread::sleep(Duration::from_millis(1));
+                    }
+                    // It may be dead already.
+                    let _too_late = pidfd_send_signal(&handle, signal);
                 }
-                // It may be dead already.
-                let _too_late = pidfd_send_signal(&handle, Signal::KILL);
             });
             match Dev::serving(&self.world, started) {
                 Err(started) => started.wait(),
@@ -182,7 +206,8 @@ impl Siege {
             }
         });
         println!("{what}: dead after {:?}", begin.elapsed());
-        assert_eq!(ended.code, -1, "it ended by itself: {}", ended.stderr);
+        let may_stop = stop.is_some() && matches!(ended.code, 0 | 130);
+        assert!(may_stop || ended.code == -1, "it ended by itself: {}", ended.stderr);
         assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
         self.kills += 1;
         self.ledger.look(&self.world);
