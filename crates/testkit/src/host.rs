@@ -36,7 +36,7 @@ impl Remains {
         Self {
             processes,
             mounts: mounts_below(root),
-            groups: control_groups(started),
+            groups: control_groups(root, started),
             folders: empty.chain(unfinished).collect(),
         }
     }
@@ -90,8 +90,14 @@ pub fn processes_inside(root: &Path) -> Vec<String> {
     inside.map(|pid| format!("{pid} {}", command_line(pid))).collect()
 }
 
-/// The control groups of the sandboxes of these programs.
-pub fn control_groups(started: &[u32]) -> Vec<PathBuf> {
+/// The control groups of the sandboxes of these programs, as far as they are not older than `root`: ids of processes are
+/// used again, and groups of others may have been left over long ago.
+pub fn control_groups(root: &Path, started: &[u32]) -> Vec<PathBuf> {
+    let began = fs::metadata(root).and_then(|found| found.created());
+    let is_ours = |path: &Path| match (fs::metadata(path).and_then(|it| it.modified()), &began) {
+        (Ok(made), Ok(began)) => made >= *began,
+        (Err(_), _) | (_, Err(_)) => true,
+    };
     let own: Vec<String> = started.iter().map(|pid| format!("sandgate-{pid}-")).collect();
     let mut found = Vec::new();
     let mut folders = vec![PathBuf::from("/sys/fs/cgroup")];
@@ -102,7 +108,7 @@ pub fn control_groups(started: &[u32]) -> Vec<PathBuf> {
             }
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             if own.iter().any(|prefix| name.starts_with(prefix)) {
-                found.push(path);
+                found.extend(Some(path).filter(|path| is_ours(path)));
             } else {
                 folders.push(path);
             }

@@ -29,10 +29,11 @@ pub const SETTLED: &str = "SELECT 'step ' || id, name, result, accepted_fence, e
         FROM runs WHERE approved_snapshot_id IS NOT NULL";
 /// How many steps are in the hands of a runner.
 pub const IN_HAND: &str = "SELECT count(*) FROM steps WHERE state = 'claimed'";
-/// Everything that is still to be done by itself: what it is, and which.
+/// Everything that is still to be done by itself: what it is, and which. A closed pull request is looked at once more by a
+/// sweep, though nothing is left to be done for it.
 pub const UNFINISHED: &str = "SELECT 'run', id FROM runs WHERE state <> 'ended' \
     UNION ALL SELECT 'step ' || name, id FROM steps WHERE state <> 'ended' \
-    UNION ALL SELECT 'pull request', id FROM pull_requests WHERE is_settled = 0 \
+    UNION ALL SELECT 'pull request', id FROM pull_requests WHERE is_settled = 0 AND is_open = 1 \
     UNION ALL SELECT 'delivery', delivery_id FROM inbox WHERE outcome NOT IN ('succeeded', 'ignored') \
     UNION ALL SELECT 'publication', event_id FROM outbox WHERE published_at IS NULL \
     UNION ALL SELECT 'event of ' || subscription, seq FROM bus_deliveries \

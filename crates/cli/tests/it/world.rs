@@ -133,7 +133,7 @@ impl World {
 
     /// The control groups of the binaries that were started here.
     pub fn control_groups(&self) -> Vec<PathBuf> {
-        host::control_groups(&self.started.lock().unwrap())
+        host::control_groups(self.root.path(), &self.started.lock().unwrap())
     }
 
     /// What sandboxes left on the host.

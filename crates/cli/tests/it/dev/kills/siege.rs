@@ -50,6 +50,7 @@ pub struct Siege {
     in_a_row: usize,
     reached: BTreeSet<&'static str>,
     longest_start: Duration,
+    longest_rest: Duration,
     began: Instant,
 }
 
@@ -74,6 +75,7 @@ impl Siege {
             in_a_row: 0,
             reached: BTreeSet::new(),
             longest_start: Duration::ZERO,
+            longest_rest: Duration::ZERO,
             began: Instant::now(),
         }
     }
@@ -116,12 +118,14 @@ impl Siege {
         let dev = Dev::start(&self.world);
         self.longest_start = self.longest_start.max(begin.elapsed());
         deliver(&dev, &mut self.load, &mut self.ledger);
-        let mut left = Vec::new();
+        let (mut left, mut last) = (Vec::new(), Vec::new());
         is_soon(REST, || {
-            left = self.world.sql(queries::UNFINISHED);
+            last = std::mem::replace(&mut left, self.world.sql(queries::UNFINISHED));
             left.is_empty()
         });
-        println!("at rest after {:?}", begin.elapsed());
+        let rest = begin.elapsed();
+        println!("at rest after {rest:?}, at last {last:?}");
+        self.longest_rest = self.longest_rest.max(rest);
         self.findings.unfinished(&left);
         self.findings.look_at_pulls(&self.world, &dev, &self.load.pulls);
         dev.signal(Signal::INT);
@@ -148,7 +152,7 @@ impl Siege {
         println!(
             "seed {}: {} kills ({} fail points), {} deliveries ({} acknowledged), {runs} runs, {gates} gates, \
              {executed_again} executed again of {} in hand, lost {}, accepted twice {}, leaks {}, \
-             {unapproved} without approved snapshot, {entered} snapshots entered, longest start {} ms, {} s",
+             {unapproved} without approved snapshot, {entered} snapshots entered, longest start {} ms, longest way to rest {} ms, {} s",
             self.seed,
             self.kills,
             self.reached.len(),
@@ -159,6 +163,7 @@ impl Siege {
             self.findings.twice.len() + self.ledger.changed.len(),
             self.findings.leaks.len(),
             self.longest_start.as_millis(),
+            self.longest_rest.as_millis(),
             self.began.elapsed().as_secs(),
         );
         let is_explained = executed_again <= self.ledger.in_hand;
