@@ -89,12 +89,14 @@ impl Gateway {
             created_at: self.clock.now(),
         };
         self.store.live_sandboxes().insert(&row).await?;
+        sandgate_domain::fail_point::reached("sandbox.recorded");
         let step = purpose.step;
         let unfinished = Unfinished { gateway: Some(self.clone()), id, step };
         let step = step.map(|step| step.to_string());
         let request = CreateSandboxRequest { id: id.to_string(), spec: Some(spec), step };
         match self.node.clone().create_sandbox(request).await {
             Ok(reply) => {
+                sandgate_domain::fail_point::reached("sandbox.made");
                 unfinished.done();
                 Ok(Created { id, environment: reply.into_inner().environment })
             }
@@ -114,6 +116,7 @@ impl Gateway {
         let step = step.map(|step| step.to_string());
         let request = DestroySandboxRequest { sandbox: id.to_string(), step };
         self.node.clone().destroy_sandbox(request).await?;
+        sandgate_domain::fail_point::reached("sandbox.destroyed");
         self.store.live_sandboxes().remove(&self.tenant, id).await?;
         Ok(())
     }
@@ -133,6 +136,7 @@ impl Gateway {
         let step = step.map(|step| step.to_string());
         let request = SealSandboxRequest { sandbox, layer, rule: rule.into(), step };
         let sealed = self.node.clone().seal_sandbox(request).await?.into_inner();
+        sandgate_domain::fail_point::reached("sandbox.sealed");
         self.store.live_sandboxes().remove(&self.tenant, id).await?;
         Ok(sealed)
     }
