@@ -112,7 +112,7 @@ fn write_pack(
         .git("pack-objects")
         .args(["--revs", "--quiet", "--delta-base-offset", "--window=0", "--threads=1"])
         .args([objects.join("pack/pack")])
-        .objects(objects, &repository.objects())
+        .objects(objects, &repository.objects_folder())
         .deadline(LONG_DEADLINE)
         .read(request.as_bytes(), SHORT_ANSWER)?;
     let folder = objects.join("pack");
