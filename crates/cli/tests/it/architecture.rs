@@ -19,7 +19,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("integration-agent", &["bus", "domain", "engine", "store", "wire"]),
     ("api", &["domain", "wire"]),
     ("bus", &["domain", "store"]),
-    ("forge", &["domain"]),
+    ("forge", &["domain", "objects"]),
     ("pr-automation", &["bus", "domain", "forge", "store", "wire"]),
     ("wire", &["domain"]),
     ("snapshot-service", &["domain", "store", "wire"]),
