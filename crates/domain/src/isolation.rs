@@ -3,10 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 /// The level of separation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum IsolationLevel {
     /// All seven namespaces hold: user, mount, pid, network, ipc, uts, cgroup.
+    #[default]
     Namespaces,
     /// Plain processes of the calling user. For `run` and trusted authors only.
     Process,

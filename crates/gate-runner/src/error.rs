@@ -20,6 +20,11 @@ pub enum Error {
     /// Nobody prepared the files of the run.
     #[error("the files of the run were not prepared on this machine")]
     NotPrepared,
+    /// Plain processes are for what their own user trusts.
+    #[error(
+        "what a {0} brings is never run at the process level; run it on a machine with namespaces"
+    )]
+    Untrusted(sandgate_domain::TrustTier),
     /// The layer of the setup is gone, though the setup has ended.
     #[error("the layer of the setup is gone; run again to build it anew")]
     SetupGone,
@@ -34,6 +39,7 @@ impl Error {
             Self::Snapshots(error) => error.code(),
             Self::Node(error) => error.code(),
             Self::NotPrepared => ErrorCode::Internal,
+            Self::Untrusted(_) => ErrorCode::PermissionDenied,
             Self::SetupGone => ErrorCode::Unavailable,
         }
     }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sandgate_domain::{
-    Entry, LayerId, LayerKind, NetworkAccess, Resources, SnapshotId, SnapshotKind, Timestamp,
-    TrustTier,
+    Entry, IsolationLevel, LayerId, LayerKind, NetworkAccess, Resources, SnapshotId, SnapshotKind,
+    Timestamp, TrustTier,
 };
 use sandgate_engine::GateName;
 use sandgate_engine::config::Network;
@@ -173,7 +173,7 @@ impl Runner {
         let findings = self.findings(&held.live, gate, ran.output).await;
         let note = findings.note(&held.live, &ran.outcome, gate.network);
         let passed = ran.outcome == Outcome::Exited(0);
-        let entry = entry(&work, &held);
+        let entry = entry(&work, &held, self.parts.gateway.node().level());
         let is_wanted = !assignment.cancelled.is_cancelled();
         let layer = if passed && assignment.keep_files || !passed && is_wanted {
             Some(self.keep(held, assignment.tier).await?)
@@ -338,6 +338,7 @@ impl Runner {
                 commands: Vec::new(),
                 resources: Resources::default(),
                 network: NetworkAccess::None,
+                isolation: node.level(),
             },
             keep: None,
         };
@@ -375,7 +376,7 @@ fn gate_environment(gate: &PlannedGate, prepared: &Prepared) -> BTreeMap<String,
 }
 
 /// What a shell needs to stand where the scripts stood.
-fn entry(work: &Work<'_>, held: &Held) -> Entry {
+fn entry(work: &Work<'_>, held: &Held, isolation: IsolationLevel) -> Entry {
     let mut environment = held.live.environment().clone();
     environment.extend(work.environment.clone());
     Entry {
@@ -387,5 +388,6 @@ fn entry(work: &Work<'_>, held: &Held) -> Entry {
             Network::None => NetworkAccess::None,
             Network::Full => NetworkAccess::Full,
         },
+        isolation,
     }
 }

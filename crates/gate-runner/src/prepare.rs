@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sandgate_domain::{LayerContent, LayerId, LayerKind, TrustTier};
+use sandgate_domain::{IsolationLevel, LayerContent, LayerId, LayerKind, TrustTier};
 use sandgate_engine::config::Network;
 use sandgate_engine::plan::Plan;
 use sandgate_integration_agent::RunSource;
@@ -77,6 +77,7 @@ pub(crate) async fn prepare(
     plan: &Plan,
     tier: TrustTier,
 ) -> Result<Prepared, Error> {
+    may_run(node.level(), tier)?;
     let checkout = Arc::new(checkout);
     let fingerprint = node.base().fingerprint.clone();
     let setup = read_setup(&checkout, plan, tier, &fingerprint).await?;
@@ -84,6 +85,7 @@ pub(crate) async fn prepare(
         if checkout.tree.is_working_tree() { LayerKind::WorkingTree } else { LayerKind::Commit };
     let inputs = setup.as_ref().map(|setup| Arc::clone(&setup.inputs));
     let key = checkout.tree.layer_key(&options(&checkout, inputs.as_deref()));
+    let key = node.level_key(key);
     let wanted = LayerWanted { kind, key: Some(key), tier, base_fingerprint: fingerprint };
     let store = Arc::clone(node.layers());
     let owner = node.layer_owner();
@@ -101,6 +103,16 @@ pub(crate) async fn prepare(
         branch: checkout.branch.as_ref().map(|branch| branch.as_str().to_owned()),
         changed_paths: changed_paths(&checkout).await?,
     })
+}
+
+/// Plain processes reach all that their user does, so only what the user trusts is run so.
+fn may_run(level: IsolationLevel, tier: TrustTier) -> Result<(), Error> {
+    match (level, tier) {
+        (IsolationLevel::Namespaces, _) | (IsolationLevel::Process, TrustTier::Member) => Ok(()),
+        (IsolationLevel::Process, TrustTier::Agent | TrustTier::Fork) => {
+            Err(Error::Untrusted(tier))
+        }
+    }
 }
 
 fn options<'a>(checkout: &'a Checkout, inputs: Option<&'a Inputs>) -> SourceOptions<'a> {
@@ -242,4 +254,18 @@ pub(crate) async fn finish(
     let content = LayerContent { digest, bytes: layer.bytes, files: layer.files };
     snapshots.finish_layer(layer.id, fence, &content).await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strangers_are_never_run_as_plain_processes() {
+        for tier in TrustTier::ALL {
+            assert!(may_run(IsolationLevel::Namespaces, *tier).is_ok(), "{tier}");
+            let refused = may_run(IsolationLevel::Process, *tier).err();
+            assert_eq!(refused.is_none(), *tier == TrustTier::Member, "{tier}");
+        }
+    }
 }

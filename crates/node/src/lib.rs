@@ -7,6 +7,8 @@ pub mod error;
 pub mod layers;
 mod live;
 mod node;
+mod places;
+mod plain;
 mod reports;
 mod scripts;
 pub mod source;

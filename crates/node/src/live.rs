@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::error::Error;
 use crate::layers::{Layer, LayerStore, Scratch, SealRule};
 use crate::node::{blocking, remove_folder};
+use crate::places::Places;
 use crate::reports::{Found, ReadLimits, read_files};
 
 /// A living sandbox. Dropping it kills everything inside; [`Live::seal`] or [`Live::destroy`] also tidies up.
@@ -23,6 +24,8 @@ pub struct Live {
     environment: BTreeMap<String, String>,
     proxy: Option<Proxy>,
     stop_proxy: CancellationToken,
+    /// At the process level.
+    places: Option<Places>,
 }
 
 impl Live {
@@ -33,13 +36,14 @@ impl Live {
         layers: Arc<LayerStore>,
         environment: BTreeMap<String, String>,
         policy: Policy,
+        places: Option<Places>,
     ) -> Result<Self, Error> {
         let stop_proxy = CancellationToken::new();
         let proxy = sandbox
             .take_proxy_listener()
             .map(|listener| sandgate_egress::serve(listener, policy, stop_proxy.clone()))
             .transpose()?;
-        Ok(Self { sandbox, scratch, run_folder, layers, environment, proxy, stop_proxy })
+        Ok(Self { sandbox, scratch, run_folder, layers, environment, proxy, stop_proxy, places })
     }
 
     /// The variables that every command gets.
@@ -47,11 +51,20 @@ impl Live {
         &self.environment
     }
 
-    /// Starts a command.
+    /// What sandboxes call a path that a tool told; the same but at the process level.
+    pub fn inside(&self, path: &str) -> String {
+        self.places.as_ref().map_or_else(|| path.to_owned(), |places| places.inside(path))
+    }
+
+    /// Starts a command. Its paths are those that every sandbox has, also where they are elsewhere.
     ///
     /// # Errors
     /// If it can't be started; nothing ran then.
     pub async fn start(&self, command: Command) -> Result<Process, Error> {
+        let command = match &self.places {
+            None => command,
+            Some(places) => places.command(command),
+        };
         Ok(self.sandbox.exec(command).await?)
     }
 
@@ -78,11 +91,12 @@ impl Live {
         if !is_worth_it {
             return Ok(None);
         }
-        let scratch = self.scratch.clone();
-        let used = blocking(move || scratch.usage()).await?;
-        Ok(if used.disk_bytes > limits.disk_bytes {
+        let files = self.sandbox.files().to_owned();
+        let used = blocking(move || crate::layers::usage(&files)).await?;
+        let (bytes, inodes) = self.sandbox.composed();
+        Ok(if used.disk_bytes > limits.disk_bytes.saturating_add(bytes) {
             Some(Limit::DiskBytes)
-        } else if used.files > limits.disk_inodes {
+        } else if used.files > limits.disk_inodes.saturating_add(inodes) {
             Some(Limit::DiskInodes)
         } else {
             None
@@ -108,7 +122,7 @@ impl Live {
         patterns: Vec<String>,
         limits: ReadLimits,
     ) -> Result<Found, Error> {
-        let workspace = self.scratch.upper().join("workspace");
+        let workspace = self.sandbox.files().join("workspace");
         blocking(move || read_files(&workspace, &patterns, limits)).await
     }
 

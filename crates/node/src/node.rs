@@ -5,14 +5,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use sandgate_domain::{LayerId, Resources, SandboxId};
+use sandgate_domain::{IsolationLevel, LayerId, Resources, SandboxId};
 use sandgate_egress::Policy;
-use sandgate_sandbox::{Bind, Engine, EngineConfig, Network, Report, Spec};
+use sandgate_sandbox::{Bind, Engine, EngineConfig, Network, PlainFolder, Report, Spec};
 
-use crate::base::{HostBase, HostEnvironment};
+use crate::base::{HostBase, HostEnvironment, WORKSPACE};
 use crate::error::Error;
 use crate::layers::{LayerStore, Owner};
 use crate::live::Live;
+use crate::places::Places;
 use crate::scripts::{INSIDE, RunFiles, Shell};
 
 /// What a node needs to know of its machine.
@@ -22,6 +23,8 @@ pub struct NodeConfig {
     pub folder: PathBuf,
     /// The environment of the host, from which toolchains are found.
     pub host: HostEnvironment,
+    /// The least isolation that is good enough. The best that can be had is what is taken.
+    pub least: IsolationLevel,
 }
 
 /// What a new sandbox is made of.
@@ -51,6 +54,7 @@ struct Inner {
     engine: Engine,
     layers: Arc<LayerStore>,
     base: HostBase,
+    plain: PlainFolder,
     runs: PathBuf,
     shell: Shell,
 }
@@ -63,20 +67,53 @@ impl Node {
     pub async fn open(config: NodeConfig) -> Result<Self, Error> {
         let folder = config.folder.clone();
         let (layers, runs, probes) = blocking(move || open_folders(&folder)).await?;
-        let probing = Engine::probe(EngineConfig::new(probes));
+        let plain_folder = config.folder.join("process");
+        let plain = PlainFolder::new(&plain_folder);
+        let consent = (config.least == IsolationLevel::Process).then(|| plain.clone());
+        let probing = Engine::probe(EngineConfig { plain: consent, ..EngineConfig::new(probes) });
         let host = config.host.clone();
         let base_folder = config.folder.join("base");
         let engine = probing.await?;
-        let owner = engine.layer_owner();
-        let base = blocking(move || HostBase::discover(&host, &base_folder, owner)).await?;
+        let (owner, level) = (engine.layer_owner(), engine.report().level);
+        let root = plain.root();
+        let base = blocking(move || {
+            let base = HostBase::discover(&host, &base_folder, owner)?;
+            match level {
+                IsolationLevel::Namespaces => Ok(base),
+                IsolationLevel::Process => crate::plain::base(base, &plain_folder, &root),
+            }
+        })
+        .await?;
         let shell = Shell::of_this_host();
-        let inner = Inner { engine, layers: Arc::new(layers), base, runs, shell };
+        let inner = Inner { engine, layers: Arc::new(layers), base, plain, runs, shell };
         Ok(Self { inner: Arc::new(inner) })
     }
 
     /// What holds on this machine and what does not, with reasons.
     pub fn report(&self) -> &Report {
         self.inner.engine.report()
+    }
+
+    /// The level at which sandboxes are made here.
+    pub fn level(&self) -> IsolationLevel {
+        self.report().level
+    }
+
+    /// Takes the place of plain sandboxes for this process, of which there can be one at a time; nothing to take with
+    /// namespaces.
+    ///
+    /// # Errors
+    /// If another process has it.
+    pub fn reserve(&self) -> Result<(), Error> {
+        Ok(self.inner.engine.reserve()?)
+    }
+
+    /// The key of a layer that holds owners or paths, which differ by level.
+    pub fn level_key(&self, key: String) -> String {
+        match self.level() {
+            IsolationLevel::Namespaces => key,
+            IsolationLevel::Process => format!("process:{key}"),
+        }
     }
 
     /// The tools that sandboxes see.
@@ -107,8 +144,11 @@ impl Node {
         let inner = Arc::clone(&self.inner);
         let asked = request.clone();
         let (lower, scratch, run_folder) = blocking(move || inner.prepare(&asked)).await?;
+        let places = self.inner.places(&run_folder);
         let binds = self.inner.binds(&run_folder);
-        let network = if request.network { Network::Proxied } else { Network::None };
+        // Plain processes have the network of the machine anyway, and no proxy can be shown to them alone.
+        let is_proxied = request.network && places.is_none();
+        let network = if is_proxied { Network::Proxied } else { Network::None };
         let spec = Spec {
             name: request.id.to_string(),
             lower,
@@ -122,7 +162,7 @@ impl Node {
         if let Some(path) = request.files.changed_paths_path() {
             environment.insert("SANDGATE_CHANGED_PATHS".to_owned(), path);
         }
-        if request.network {
+        if is_proxied {
             let proxy = sandgate_egress::environment();
             environment.extend(proxy.into_iter().map(|(name, value)| (name.to_owned(), value)));
         }
@@ -130,7 +170,7 @@ impl Node {
             Ok(sandbox) => {
                 let layers = Arc::clone(&self.inner.layers);
                 let policy = Policy { private_ranges: request.private_ranges, ..Policy::default() };
-                Ok(Live::new(sandbox, scratch, run_folder, layers, environment, policy)?)
+                Ok(Live::new(sandbox, scratch, run_folder, layers, environment, policy, places)?)
             }
             Err(error) => {
                 let layers = Arc::clone(&self.inner.layers);
@@ -152,7 +192,9 @@ impl Node {
     pub async fn remove_remains(&self, id: SandboxId) -> Result<(), Error> {
         let layers = Arc::clone(&self.inner.layers);
         let run_folder = self.inner.runs.join(id.to_string());
+        let plain = self.inner.plain.clone();
         blocking(move || {
+            crate::plain::remove_remains(&plain, &id.to_string())?;
             layers.delete_scratch(id)?;
             remove_folder(&run_folder)
         })
@@ -164,6 +206,7 @@ impl Node {
         let mut variables: BTreeMap<String, String> = self.inner.base.env.iter().cloned().collect();
         variables.insert("CI".to_owned(), "true".to_owned());
         variables.insert("SANDGATE".to_owned(), "1".to_owned());
+        variables.insert("SANDGATE_WORKSPACE".to_owned(), WORKSPACE.to_owned());
         let path = variables.get("PATH").map_or("", String::as_str);
         let path = format!("{INSIDE}/bin:{path}");
         variables.insert("PATH".to_owned(), path);
@@ -179,15 +222,31 @@ impl Inner {
         let mut lower = vec![self.base.skeleton.clone()];
         for id in &request.layers {
             let layer = self.layers.get_whole(*id)?.ok_or(Error::LayerMissing(*id))?;
+            if layer.whole {
+                lower.clear();
+            }
             lower.push(layer.path);
         }
         let run_folder = self.runs.join(request.id.to_string());
-        request.files.write(&run_folder, self.shell).map_err(Error::io("write", &run_folder))?;
+        let places = self.places(&run_folder);
+        let written = request.files.write(&run_folder, self.shell, places.as_ref());
+        written.map_err(Error::io("write", &run_folder))?;
         let scratch = self.layers.new_scratch(request.id)?;
-        Ok((lower, scratch, run_folder))
+        Ok((lower, if places.is_some() { scratch.whole() } else { scratch }, run_folder))
+    }
+
+    /// Where things really are, if sandboxes have no names of their own for them.
+    fn places(&self, run_folder: &Path) -> Option<Places> {
+        match self.engine.report().level {
+            IsolationLevel::Namespaces => None,
+            IsolationLevel::Process => Some(Places::new(&self.plain.root(), run_folder)),
+        }
     }
 
     fn binds(&self, run_folder: &Path) -> Vec<Bind> {
+        if self.engine.report().level == IsolationLevel::Process {
+            return Vec::new();
+        }
         let host = self.base.binds.iter();
         let mut binds: Vec<Bind> =
             host.map(|bind| Bind::read_only(&bind.source, &bind.target)).collect();
@@ -200,7 +259,7 @@ fn open_folders(folder: &Path) -> Result<(LayerStore, PathBuf, PathBuf), Error> 
     let layers = LayerStore::open(&folder.join("store"))?;
     let runs = folder.join("sandboxes");
     let probes = folder.join("probes");
-    for path in [&runs, &probes] {
+    for path in [&runs, &probes, &folder.join("process")] {
         fs::create_dir_all(path).map_err(Error::io("create", path))?;
     }
     Ok((layers, runs, probes))

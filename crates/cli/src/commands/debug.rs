@@ -8,14 +8,14 @@ use std::path::PathBuf;
 
 use clap::Args;
 use sandgate_domain::{
-    ErrorCode, NetworkAccess, RunId, Snapshot, SnapshotId, SnapshotKind, StepState,
+    ErrorCode, IsolationLevel, NetworkAccess, RunId, Snapshot, SnapshotId, SnapshotKind, StepState,
 };
 use sandgate_node::RunFiles;
 use sandgate_provider_gateway::{Held, SandboxWanted};
 use sandgate_sandbox::{Command, ExitStatus, Output, Stdin};
 
 use crate::commands::logs::find_step;
-use crate::commands::run::find_run;
+use crate::commands::run::{find_run, require_isolation};
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -43,8 +43,21 @@ pub struct Debug {
 pub async fn run(context: &Context, command: Debug) -> Result<Exit, Failure> {
     let records = Records::open(context).await?;
     let snapshot = find_snapshot(context, &records, &command).await?;
-    let machine = Machine::open(context, &records).await?;
+    // Who made a snapshot of plain processes has consented to them.
+    let machine = Machine::open_at(context, &records, snapshot.entry.isolation).await?;
+    require_isolation(&machine)?;
     let node = machine.gateway.node();
+    if node.level() != snapshot.entry.isolation {
+        let (then, now) = (snapshot.entry.isolation.as_str(), node.level().as_str());
+        let message = format!(
+            "{} was made at the {then} level, and here sandboxes are at the {now} level: its files hold paths that \
+             are not the same",
+            snapshot.id
+        );
+        return Err(Failure::new(ErrorCode::Conflict, message)
+            .help("run the gates again to get a snapshot of this level"));
+    }
+    node.reserve()?;
     let found = &node.base().fingerprint;
     if *found != snapshot.base_fingerprint {
         let message = format!(
@@ -115,6 +128,9 @@ async fn enter(
     held: &Held,
     argv: Vec<OsString>,
 ) -> Result<ExitStatus, Failure> {
+    if snapshot.entry.isolation == IsolationLevel::Process {
+        eprintln!("note: isolation: {}", crate::text::PROCESS_LEVEL);
+    }
     let is_interactive =
         argv.is_empty() && std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     let mut command = Command::new(if argv.is_empty() { shell(is_interactive) } else { argv });
