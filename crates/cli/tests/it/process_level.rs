@@ -250,6 +250,20 @@ fn debug_snapshots(plain: &Plain, run: &Value) {
 }
 
 #[test]
+fn a_success_makes_an_approved_snapshot_that_can_be_entered() {
+    let config = "version: 1\napprove_from: build\ngates:\n  build: { run: echo built > product }\n  \
+                  unit: { from: build, run: grep built product }\n";
+    Plain::tell(&[(".sandgate.yaml", config)], |plain| {
+        let (ended, run) = plain.run(&[]);
+        assert_eq!(ended.code, 0, "{}", ended.stderr);
+        let snapshot = run["approvedSnapshot"].as_str().unwrap();
+        let inside = plain.sandgate(&["debug", "--snapshot", snapshot, "--", "cat", "product"]);
+        assert_eq!(inside.stdout, "built\n", "{}", inside.stderr);
+        assert_eq!(plain.sandgate(&["snapshot", "delete", snapshot]).code, 0);
+    });
+}
+
+#[test]
 fn levels_share_no_layer_and_no_snapshot() {
     let world = World::with_files(&[(".sandgate.yaml", QUICK)]);
     if world.sandgate(&["doctor"]).code != 0 {
