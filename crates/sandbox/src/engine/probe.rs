@@ -23,6 +23,11 @@ use crate::wire::{Event, IdMap, Probe, Request};
 
 const MEMORY: u64 = 24 << 20;
 const PIDS: u32 = 12;
+/// The same where other processes of the user count, too, and come and go meanwhile.
+const PIDS_AMONG_OTHERS: u32 = 80;
+/// How often, and after what pause, a process is asked for that was refused.
+const ROOM_TRIES: u32 = 50;
+const ROOM_PAUSE: Duration = Duration::from_millis(20);
 const FILE: u64 = 1 << 20;
 /// Less than the spin uses.
 const CPU_MILLIS: u32 = 250;
@@ -195,7 +200,7 @@ async fn try_all(
         memory_bytes: MEMORY,
         disk_bytes: FILE,
         disk_inodes: 1000,
-        pids: PIDS,
+        pids: probed_pids(shared, level),
     };
     let spec = Spec {
         name: "probe".to_owned(),
@@ -285,7 +290,7 @@ fn obstacle(error: &Error) -> Finding {
 }
 
 async fn disk(sandbox: &Sandbox, upper: &Path) -> Result<(Finding, Finding), Error> {
-    let refused = sandbox.run_probe(Probe::FileSize(FILE)).await?;
+    let refused = try_probe(sandbox, Probe::FileSize(FILE)).await?;
     let quota = Quota { bytes: u64::MAX, inodes: u64::MAX };
     let seen = measure(upper, quota);
     let how = "the writable layer is measured while it grows; breaking it kills";
@@ -302,17 +307,37 @@ async fn disk(sandbox: &Sandbox, upper: &Path) -> Result<(Finding, Finding), Err
     Ok((found("disk_bytes"), found("disk_inodes")))
 }
 
+/// Runs a probe. Where other processes of the user count, they may leave no room for a moment.
+async fn try_probe(sandbox: &Sandbox, probe: Probe) -> Result<ExitStatus, Error> {
+    for _ in 0..ROOM_TRIES {
+        match sandbox.run_probe(probe).await {
+            Err(Error::Exec { source, .. }) if source.raw_os_error() == Some(libc::EAGAIN) => {}
+            other => return other,
+        }
+        tokio::time::sleep(ROOM_PAUSE).await;
+    }
+    sandbox.run_probe(probe).await
+}
+
+fn probed_pids(shared: &Shared, level: IsolationLevel) -> u32 {
+    match (shared.cgroups.has(Controller::Pids), level) {
+        (false, IsolationLevel::Process) => PIDS_AMONG_OTHERS,
+        (true, _) | (false, IsolationLevel::Namespaces) => PIDS,
+    }
+}
+
 async fn pids(shared: &Shared, sandbox: &Sandbox, level: IsolationLevel) -> Result<Finding, Error> {
-    let outcome = sandbox.run_probe(Probe::Forks(PIDS * 3)).await?;
+    let limit = probed_pids(shared, level);
+    let outcome = try_probe(sandbox, Probe::Forks(limit * 3)).await?;
     sandbox.kill_processes().await;
     let (how, most) = match (shared.cgroups.has(Controller::Pids), level) {
-        (true, _) => ("cgroup", PIDS),
+        (true, _) => ("cgroup", limit),
         (false, IsolationLevel::Namespaces) => {
-            ("RLIMIT_NPROC, counted in the sandbox's own user namespace", PIDS)
+            ("RLIMIT_NPROC, counted in the sandbox's own user namespace", limit)
         }
         // Others of this user come and go while it is tried.
         (false, IsolationLevel::Process) => {
-            ("RLIMIT_NPROC, counted with the other processes of this user", PIDS * 2)
+            ("RLIMIT_NPROC, counted with the other processes of this user", limit * 2)
         }
     };
     match outcome {
@@ -336,7 +361,7 @@ async fn cpu(shared: &Shared, sandbox: &Sandbox) -> Result<Finding, Error> {
     // On a busy machine one spin may be spread so thin that it stays within the limit.
     for _ in 0..SPINS {
         tokio::select! {
-            ended = sandbox.run_probe(Probe::Spin(SPIN_MILLISECONDS)) => {
+            ended = try_probe(sandbox, Probe::Spin(SPIN_MILLISECONDS)) => {
                 ended?;
             }
             () = until(is_throttled) => break,
@@ -365,7 +390,7 @@ async fn memory(shared: &Shared, sandbox: &Sandbox) -> Result<Finding, Error> {
     if !shared.cgroups.has(Controller::Memory) {
         return Ok(unlimited(shared, Controller::Memory, ""));
     }
-    let outcome = sandbox.run_probe(Probe::Memory(MEMORY * 2)).await?;
+    let outcome = try_probe(sandbox, Probe::Memory(MEMORY * 2)).await?;
     let kills = sandbox.usage().oom_kills;
     if outcome == ExitStatus::Signaled(libc::SIGKILL) && kills.is_some_and(|kills| kills > 0) {
         return Ok(Finding::held("memory", "cgroup"));

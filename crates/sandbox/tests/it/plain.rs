@@ -88,12 +88,12 @@ async fn a_folder_is_held_by_one_engine_and_the_path_is_always_the_same() {
     assert_eq!(inside(&second, "/"), root);
     second.destroy().await.unwrap();
     drop(world.engine);
-    let third = other.create(world_spec(&world.folder, &other)).await.unwrap();
+    let third = other.create(small_spec(&world.folder)).await.unwrap();
     third.destroy().await.unwrap();
 }
 
 /// A small spec for an engine whose world has given its own away.
-fn world_spec(folder: &tempfile::TempDir, _engine: &Engine) -> sandgate_sandbox::Spec {
+fn small_spec(folder: &tempfile::TempDir) -> sandgate_sandbox::Spec {
     let make = |name: &str| {
         let path = folder.path().join("last").join(name);
         fs::create_dir_all(&path).unwrap();

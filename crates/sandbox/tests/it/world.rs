@@ -123,7 +123,11 @@ impl World {
             work: self.directory(&format!("{base}/work")),
             binds: binds.map(|path| Bind::read_only(path, path)).collect(),
             network: Network::None,
-            limits: Resources { memory_bytes: 256 << 20, pids: 64, ..Resources::default() },
+            limits: Resources {
+                memory_bytes: 256 << 20,
+                pids: if self.is_plain() { 512 } else { 64 },
+                ..Resources::default()
+            },
         }
     }
 
