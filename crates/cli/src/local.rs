@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sandgate_chassis::load_or_create_step_key;
-use sandgate_domain::{Clock, ErrorCode, Timestamp};
+use sandgate_domain::{Clock, ErrorCode, IsolationLevel, Timestamp};
 use sandgate_gate_runner::{Runner, RunnerParts};
 use sandgate_integration_agent::{Agent, AgentParts, AgentService, Logs, OUTBOX};
 use sandgate_node::{HostEnvironment, Node, NodeConfig, NodeService};
@@ -95,9 +95,18 @@ impl Records {
 }
 
 impl Machine {
-    /// Probes this machine and sweeps what killed processes left.
+    /// Probes this machine and sweeps what killed processes left. Sandboxes are isolated, or there are none.
     pub async fn open(context: &Context, records: &Records) -> Result<Self, Failure> {
-        let node = open_node(context, records.folder.join("node")).await?;
+        Self::open_at(context, records, IsolationLevel::Namespaces).await
+    }
+
+    /// The same with consent to this level, where no better one can be had.
+    pub async fn open_at(
+        context: &Context,
+        records: &Records,
+        least: IsolationLevel,
+    ) -> Result<Self, Failure> {
+        let node = open_node(context, records.folder.join("node"), least).await?;
         let services = InProcess::new();
         let gateway = Gateway::new(
             records.store.clone(),
@@ -146,7 +155,11 @@ impl Machine {
 }
 
 /// Probes this machine.
-pub async fn open_node(context: &Context, folder: PathBuf) -> Result<Node, Failure> {
+pub async fn open_node(
+    context: &Context,
+    folder: PathBuf,
+    least: IsolationLevel,
+) -> Result<Node, Failure> {
     let environment = &context.environment;
     let host = HostEnvironment {
         home: environment.home(),
@@ -156,7 +169,7 @@ pub async fn open_node(context: &Context, folder: PathBuf) -> Result<Node, Failu
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect(),
     };
-    Ok(Node::open(NodeConfig { folder, host }).await?)
+    Ok(Node::open(NodeConfig { folder, host, least }).await?)
 }
 
 /// The name of this process in leases: its id, and when it started.

@@ -37,6 +37,8 @@ pub struct Style {
     pub colour: bool,
     /// Whether output of gates is shown as it comes (plain lines only).
     pub output: bool,
+    /// What stands above the tree as long as it is shown.
+    pub heading: Option<&'static str>,
 }
 
 impl Form {
@@ -53,7 +55,7 @@ impl Form {
 /// Follows a run until its verdict. `steps` are the names in the order in which they are shown.
 pub async fn follow(style: Style, steps: Vec<String>, mut events: Receiver<Progress>) {
     let mut view: Box<dyn View + Send> = match style.form {
-        Form::Tty => Box::new(tree::Tree::new(style.colour)),
+        Form::Tty => Box::new(tree::Tree::new(style)),
         Form::Json => Box::new(json::Lines),
         Form::None => Box::new(Silent),
         Form::Auto | Form::Plain => Box::new(plain::Lines::new(style)),

@@ -4,6 +4,10 @@ use std::time::Duration;
 
 use sandgate_domain::{GateResult, Timestamp};
 
+/// What the process level is, in one line.
+pub const PROCESS_LEVEL: &str =
+    "process: NOT isolated; gates are plain processes that reach your files, network and processes";
+
 /// A duration such as `40 ms`, `1.2 s`, `3m 05s` or `2h 04m`.
 pub fn duration(duration: Duration) -> String {
     let seconds = duration.as_secs();

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use sandgate_domain::{
-    Completion, GateResult, IsolationSummary, Run, Step, StepKind, Timestamp, UnsupportedKey,
+    Completion, GateResult, IsolationLevel, IsolationSummary, Run, Step, StepKind, Timestamp,
+    UnsupportedKey,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -82,6 +83,13 @@ impl RunView {
             gates: of_kind(StepKind::Gate).map(GateView::new).collect(),
             approved_snapshot: run.approved_snapshot.map(|id| id.to_string()),
         }
+    }
+}
+
+impl RunView {
+    /// Whether its gates were plain processes.
+    pub fn is_plain(&self) -> bool {
+        self.isolation.as_ref().is_some_and(|found| found.level == IsolationLevel::Process)
     }
 }
 

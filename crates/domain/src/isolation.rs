@@ -2,25 +2,20 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::name::named_enum;
+
 /// The level of separation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum IsolationLevel {
     /// All seven namespaces hold: user, mount, pid, network, ipc, uts, cgroup.
+    #[default]
     Namespaces,
     /// Plain processes of the calling user. For `run` and trusted authors only.
     Process,
 }
 
-impl IsolationLevel {
-    /// The stable name.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Namespaces => "namespaces",
-            Self::Process => "process",
-        }
-    }
-}
+named_enum!(IsolationLevel, "isolation level", Namespaces => "namespaces", Process => "process");
 
 /// The `isolation` object of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

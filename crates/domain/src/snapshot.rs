@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::name::named_enum;
-use crate::{LayerId, Resources, RunId, SnapshotId, TenantId, Timestamp};
+use crate::{IsolationLevel, LayerId, Resources, RunId, SnapshotId, TenantId, Timestamp};
 
 /// One snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,6 +93,10 @@ pub struct Entry {
     pub resources: Resources,
     /// Which network it sees.
     pub network: NetworkAccess,
+    /// The level at which it was made, and at which alone its files are where they say. Entries from before there was a
+    /// choice have namespaces.
+    #[serde(default)]
+    pub isolation: IsolationLevel,
 }
 
 /// Which network a sandbox sees.

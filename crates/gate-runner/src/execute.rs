@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sandgate_domain::{
-    Entry, LayerId, LayerKind, NetworkAccess, Resources, SnapshotId, SnapshotKind, Timestamp,
-    TrustTier,
+    Entry, IsolationLevel, LayerId, LayerKind, NetworkAccess, Resources, SnapshotId, SnapshotKind,
+    Timestamp, TrustTier,
 };
 use sandgate_engine::config::Network;
 use sandgate_engine::plan::{PlannedGate, PlannedSetup};
@@ -163,7 +163,7 @@ impl Runner {
         let findings = self.findings(&held, gate, ran.output).await;
         let note = findings.note(&inspected.incidents, &ran.outcome, gate.network);
         let passed = ran.outcome == Outcome::Exited(0);
-        let entry = entry(&work, &held);
+        let entry = entry(&work, &held, self.services.isolation().await?);
         let is_wanted = !assignment.cancelled.is_cancelled();
         let layer = if passed && assignment.keep_files || !passed && is_wanted {
             Some(self.keep(held, assignment.tier).await?)
@@ -316,6 +316,7 @@ impl Runner {
             commands: Vec::new(),
             resources: Resources::default(),
             network: NetworkAccess::None,
+            isolation: self.services.isolation().await?,
         };
         let kind = SnapshotKind::Approved;
         let snapshot = self.record(assignment, None, kind, layers, &entry).await?;
@@ -342,7 +343,7 @@ fn gate_environment(gate: &PlannedGate, prepared: &Prepared) -> BTreeMap<String,
 }
 
 /// What a shell needs to stand where the scripts stood.
-fn entry(work: &Work<'_>, held: &Held) -> Entry {
+fn entry(work: &Work<'_>, held: &Held, isolation: IsolationLevel) -> Entry {
     let mut environment: BTreeMap<String, String> =
         held.environment().clone().into_iter().collect();
     environment.extend(work.environment.clone());
@@ -355,5 +356,6 @@ fn entry(work: &Work<'_>, held: &Held) -> Entry {
             Network::None => NetworkAccess::None,
             Network::Full => NetworkAccess::Full,
         },
+        isolation,
     }
 }

@@ -44,7 +44,7 @@ impl Runner {
         }
         let reported = findings.reports.iter_mut().flat_map(|summary| &mut summary.report.failures);
         for failure in reported.chain(&mut findings.output.failures) {
-            failure.file = failure.file.take().map(|file| from_root(&folder, &file));
+            failure.file = failure.file.take().map(|file| from_root(&folder, &held.inside(&file)));
         }
         findings
     }

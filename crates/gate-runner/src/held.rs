@@ -1,6 +1,7 @@
 //! One sandbox that a step holds. When nobody holds it any more it is removed.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ pub(crate) struct Held {
     lease: Arc<Lease>,
     id: String,
     environment: HashMap<String, String>,
+    /// Where its folders are, by what sandboxes call them; empty if they are there.
+    places: HashMap<String, String>,
     is_gone: bool,
 }
 
@@ -48,6 +51,7 @@ impl Held {
             lease: Arc::clone(lease),
             id: reply.id,
             environment: reply.environment,
+            places: reply.places,
             is_gone: false,
         })
     }
@@ -55,6 +59,11 @@ impl Held {
     /// The variables that every command gets.
     pub fn environment(&self) -> &HashMap<String, String> {
         &self.environment
+    }
+
+    /// What sandboxes call a path that a tool told.
+    pub fn inside(&self, path: &str) -> String {
+        inside(&self.places, path)
     }
 
     /// Starts a command.
@@ -125,6 +134,14 @@ impl Held {
     }
 }
 
+fn inside(places: &HashMap<String, String>, path: &str) -> String {
+    let found = places.iter().find_map(|(name, place)| {
+        let rest = Path::new(path).strip_prefix(place).ok()?;
+        Some(Path::new(name).join(rest).display().to_string())
+    });
+    found.unwrap_or_else(|| path.to_owned())
+}
+
 async fn destroy(services: &Services, lease: &Lease, id: &str) -> Result<(), Error> {
     let request = sandboxes::DestroyRequest { id: id.to_owned() };
     let request = with_step_token(request, &lease.token());
@@ -149,5 +166,27 @@ impl Drop for Held {
                 );
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_that_tools_tell_are_named_as_everywhere() {
+        let places =
+            [("/workspace", "/state/root/workspace"), ("/home/gate", "/state/root/home/gate")];
+        let places = places.map(|(name, place)| (name.to_owned(), place.to_owned())).into();
+        for (told, named) in [
+            ("/state/root/workspace/src/a.rs", "/workspace/src/a.rs"),
+            ("/state/root/home/gate/.cargo/x.rs", "/home/gate/.cargo/x.rs"),
+            ("/state/root/workspaces/a.rs", "/state/root/workspaces/a.rs"),
+            ("src/a.rs", "src/a.rs"),
+            ("/usr/lib/x.py", "/usr/lib/x.py"),
+        ] {
+            assert_eq!(inside(&places, told), named);
+            assert_eq!(inside(&HashMap::new(), told), told);
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sandgate_domain::{LayerId, LayerKind, TrustTier};
+use sandgate_domain::{IsolationLevel, LayerId, LayerKind, TrustTier};
 use sandgate_wire::node::v1::node_client::NodeClient;
 use sandgate_wire::node::v1::{
     CheckLayerRequest, DescribeReply, DescribeRequest, LayerContent, RemoveLayersRequest,
@@ -89,6 +89,11 @@ impl Services {
             Ok(reply.into_inner())
         };
         self.facts.get_or_try_init(asked).await
+    }
+
+    /// The level at which sandboxes are made there.
+    pub async fn isolation(&self) -> Result<IsolationLevel, Error> {
+        Ok(required_field("isolation", &self.facts().await?.isolation)?)
     }
 
     /// Whose turn it is to build a layer; waits while somebody else does. A layer whose files are gone or damaged is given

@@ -8,10 +8,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::Error;
 use crate::layers::{Layer, LayerStore, Owner};
+use crate::plain::level_key;
 use crate::source::{
     BranchName, GitProgram, Inputs, Repository, SetupFacts, Sha, SourceOptions, Tree,
 };
-use sandgate_domain::{LayerId, TrustTier};
+use sandgate_domain::{IsolationLevel, LayerId, TrustTier};
 
 /// How many sources are kept.
 const KEPT: usize = 16;
@@ -122,6 +123,7 @@ impl Checkouts {
         source: &Source,
         search_path: &[PathBuf],
         fingerprint: &str,
+        level: IsolationLevel,
     ) -> Result<Arc<Read>, Error> {
         if let Some(known) = self.known(source) {
             return Ok(known);
@@ -136,7 +138,7 @@ impl Checkouts {
                 Arc::new(Checkout::of(&git, folder, sha, base.as_deref(), branch.as_deref())?)
             }
         };
-        let read = Arc::new(Read::of(checkout, source, fingerprint)?);
+        let read = Arc::new(Read::of(checkout, source, fingerprint, level)?);
         let mut kept = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() >= KEPT {
             kept.pop_front();
@@ -176,7 +178,12 @@ impl Checkout {
 }
 
 impl Read {
-    fn of(checkout: Arc<Checkout>, source: &Source, fingerprint: &str) -> Result<Self, Error> {
+    fn of(
+        checkout: Arc<Checkout>,
+        source: &Source,
+        fingerprint: &str,
+        level: IsolationLevel,
+    ) -> Result<Self, Error> {
         let setup = source
             .setup
             .as_ref()
@@ -184,6 +191,7 @@ impl Read {
             .transpose()?;
         let inputs = setup.as_ref().map(|setup| &setup.inputs);
         let source_key = checkout.tree.layer_key(&checkout.options(inputs));
+        let source_key = level_key(level, source_key);
         let changed_paths = checkout.changed_paths()?;
         Ok(Self { checkout, source_key, setup, changed_paths })
     }

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sandgate_domain::{ErrorCode, LayerId, SandboxId};
+use sandgate_domain::{ErrorCode, LayerId, SandboxId, TrustTier};
 
 /// What went wrong with a layer, a source or the host base.
 #[derive(Debug, thiserror::Error)]
@@ -128,6 +128,11 @@ pub enum Error {
     /// The sandbox was made for another step.
     #[error("sandbox {0} was made for another step")]
     NotYours(SandboxId),
+    /// Plain processes are for what their own user trusts.
+    #[error(
+        "what a {0} brings is never run at the process level; run it on a machine with namespaces"
+    )]
+    Untrusted(TrustTier),
     /// No checkout of this name was handed over.
     #[error("no checkout `{0}` is held by this process")]
     NotHeld(String),
@@ -158,7 +163,7 @@ impl Error {
             Self::ScratchExists(_) | Self::LayerBusy(_) | Self::SourceChanged(_) => {
                 ErrorCode::Conflict
             }
-            Self::NotYours(_) => ErrorCode::PermissionDenied,
+            Self::NotYours(_) | Self::Untrusted(_) => ErrorCode::PermissionDenied,
             Self::GitMissing | Self::HostUnsupported { .. } => ErrorCode::Unsupported,
             Self::NotARepository(_)
             | Self::EmptyRepository(_)

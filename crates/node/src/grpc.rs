@@ -53,6 +53,7 @@ impl wire::node_server::Node for NodeService {
             base_fingerprint: self.node.base().fingerprint.clone(),
             shell: self.node.shell().words(),
             environment: self.node.sandbox_environment().into_iter().collect(),
+            isolation: self.node.level().to_string(),
         }))
     }
 
@@ -148,12 +149,15 @@ impl wire::node_server::Node for NodeService {
         &self,
         request: Request<wire::CreateSandboxRequest>,
     ) -> Reply<wire::CreateSandboxReply> {
-        let wire::CreateSandboxRequest { id, spec, step } = request.into_inner();
+        let wire::CreateSandboxRequest { id, spec, step, tier } = request.into_inner();
         let step = optional_field("step", step.as_deref())?;
-        let request: SandboxRequest = convert::spec(required_field("id", &id)?, step, spec)?;
-        let environment = self.node.create(request).await.map_err(refuse)?;
-        let environment = environment.into_iter().collect();
-        Ok(Response::new(wire::CreateSandboxReply { environment }))
+        let (id, tier) = (required_field("id", &id)?, required_field("tier", &tier)?);
+        let request: SandboxRequest = convert::spec(id, step, tier, spec)?;
+        let made = self.node.create(request).await.map_err(refuse)?;
+        Ok(Response::new(wire::CreateSandboxReply {
+            environment: made.environment.into_iter().collect(),
+            places: made.places.into_iter().collect(),
+        }))
     }
 
     async fn exec(&self, request: Request<wire::ExecRequest>) -> Reply<Self::ExecStream> {

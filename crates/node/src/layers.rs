@@ -21,6 +21,7 @@ pub use store::{LayerStore, Scratch, Usage};
 pub use sweep::Swept;
 
 pub(crate) use remove::remove_tree;
+pub(crate) use store::usage;
 
 /// Seconds since 1970 of 2000-01-01T00:00:00Z: the time of what a setup made, and of its input files.
 pub const SETUP_TIME: i64 = 946_684_800;

@@ -10,6 +10,8 @@ pub mod layers;
 mod live;
 mod live_sandboxes;
 mod node;
+mod places;
+mod plain;
 mod reports;
 mod scripts;
 pub mod source;
@@ -21,7 +23,7 @@ pub use grpc::NodeService;
 pub use layers::{Layer, LayerStore, SealRule};
 pub use live::Live;
 pub use live_sandboxes::LiveGuard;
-pub use node::{Node, NodeConfig, Request, blocking};
+pub use node::{Made, Node, NodeConfig, Request, blocking};
 pub use reports::{Found, ReadLimits};
 pub use scripts::{RunFiles, Shell};
 pub use source::{

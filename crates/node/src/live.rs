@@ -12,26 +12,32 @@ use tokio_util::sync::CancellationToken;
 use crate::error::Error;
 use crate::layers::{Layer, LayerStore, Scratch, SealRule};
 use crate::node::{blocking, remove_folder};
+use crate::places::Places;
 use crate::reports::{Found, ReadLimits, read_files};
 
 /// A living sandbox. Dropping it kills everything inside; [`Live::seal`] or [`Live::destroy`] also tidies up.
 pub struct Live {
     sandbox: Sandbox,
-    scratch: Scratch,
-    run_folder: PathBuf,
-    layers: Arc<LayerStore>,
+    files: Files,
     environment: BTreeMap<String, String>,
     limits: Resources,
     proxy: Option<Proxy>,
     stop_proxy: CancellationToken,
 }
 
+/// What a sandbox has on disk.
+pub(crate) struct Files {
+    pub scratch: Scratch,
+    pub run_folder: PathBuf,
+    pub layers: Arc<LayerStore>,
+    /// At the process level.
+    pub places: Option<Places>,
+}
+
 impl Live {
     pub(crate) fn new(
         mut sandbox: Sandbox,
-        scratch: Scratch,
-        run_folder: PathBuf,
-        layers: Arc<LayerStore>,
+        files: Files,
         environment: BTreeMap<String, String>,
         limits: Resources,
         policy: Policy,
@@ -41,7 +47,7 @@ impl Live {
             .take_proxy_listener()
             .map(|listener| sandgate_egress::serve(listener, policy, stop_proxy.clone()))
             .transpose()?;
-        Ok(Self { sandbox, scratch, run_folder, layers, environment, limits, proxy, stop_proxy })
+        Ok(Self { sandbox, files, environment, limits, proxy, stop_proxy })
     }
 
     /// The variables that every command gets.
@@ -49,11 +55,20 @@ impl Live {
         &self.environment
     }
 
-    /// Starts a command.
+    /// Where its folders really are, by what sandboxes call them; empty if they are there.
+    pub fn places(&self) -> BTreeMap<String, String> {
+        self.files.places.as_ref().map(Places::by_name).unwrap_or_default()
+    }
+
+    /// Starts a command. Its paths are those that every sandbox has, also where they are elsewhere.
     ///
     /// # Errors
     /// If it can't be started; nothing ran then.
     pub async fn start(&self, command: Command) -> Result<Process, Error> {
+        let command = match &self.files.places {
+            None => command,
+            Some(places) => places.command(command),
+        };
         Ok(self.sandbox.exec(command).await?)
     }
 
@@ -81,11 +96,12 @@ impl Live {
         if !is_worth_it {
             return Ok(None);
         }
-        let scratch = self.scratch.clone();
-        let used = blocking(move || scratch.usage()).await?;
-        Ok(if used.disk_bytes > limits.disk_bytes {
+        let files = self.sandbox.files().to_owned();
+        let used = blocking(move || crate::layers::usage(&files)).await?;
+        let (bytes, inodes) = self.sandbox.composed();
+        Ok(if used.disk_bytes > limits.disk_bytes.saturating_add(bytes) {
             Some(Limit::DiskBytes)
-        } else if used.files > limits.disk_inodes {
+        } else if used.files > limits.disk_inodes.saturating_add(inodes) {
             Some(Limit::DiskInodes)
         } else {
             None
@@ -111,7 +127,7 @@ impl Live {
         patterns: Vec<String>,
         limits: ReadLimits,
     ) -> Result<Found, Error> {
-        let workspace = self.scratch.upper().join("workspace");
+        let workspace = self.sandbox.files().join("workspace");
         blocking(move || read_files(&workspace, &patterns, limits)).await
     }
 
@@ -120,7 +136,8 @@ impl Live {
     /// # Errors
     /// If the files can't be moved into the store.
     pub async fn seal(self, id: LayerId, rule: SealRule) -> Result<Layer, Error> {
-        let Self { sandbox, scratch, run_folder, layers, stop_proxy, .. } = self;
+        let Self { sandbox, files, stop_proxy, .. } = self;
+        let Files { scratch, run_folder, layers, .. } = files;
         stop_proxy.cancel();
         sandbox.destroy().await?;
         blocking(move || {
@@ -136,7 +153,8 @@ impl Live {
     /// # Errors
     /// If something of it can't be removed.
     pub async fn destroy(self) -> Result<(), Error> {
-        let Self { sandbox, scratch, run_folder, layers, stop_proxy, .. } = self;
+        let Self { sandbox, files, stop_proxy, .. } = self;
+        let Files { scratch, run_folder, layers, .. } = files;
         stop_proxy.cancel();
         sandbox.destroy().await?;
         blocking(move || {

@@ -5,16 +5,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use sandgate_domain::{LayerId, Resources, SandboxId, StepId};
+use sandgate_domain::{IsolationLevel, LayerId, Resources, SandboxId, StepId, TrustTier};
 use sandgate_egress::Policy;
-use sandgate_sandbox::{Bind, Engine, EngineConfig, Network, Report, Spec};
+use sandgate_sandbox::{Bind, Engine, EngineConfig, Network, PlainFolder, Report, Spec};
 
-use crate::base::{HostBase, HostEnvironment};
+use crate::base::{HostBase, HostEnvironment, WORKSPACE};
 use crate::checkouts::{Checkout, Checkouts, Read, Source};
 use crate::error::Error;
 use crate::layers::{Layer, LayerStore, Owner, SealRule};
-use crate::live::Live;
+use crate::live::{Files, Live};
 use crate::live_sandboxes::{LiveGuard, LiveSandboxes};
+use crate::places::Places;
+use crate::plain::may_run;
 use crate::scripts::{INSIDE, RunFiles, Shell};
 
 /// What a node needs to know of its machine.
@@ -24,6 +26,8 @@ pub struct NodeConfig {
     pub folder: PathBuf,
     /// The environment of the host, from which toolchains are found.
     pub host: HostEnvironment,
+    /// The least isolation that is good enough. The best that can be had is what is taken.
+    pub least: IsolationLevel,
 }
 
 /// What a new sandbox is made of.
@@ -33,6 +37,8 @@ pub struct Request {
     pub id: SandboxId,
     /// The step that it is made for: nobody else gets to use it. None: it is for this process.
     pub step: Option<StepId>,
+    /// How far the author of what runs in it is trusted.
+    pub tier: TrustTier,
     /// The layers above the base, lowest first.
     pub layers: Vec<LayerId>,
     /// Whether it reaches the outside through the proxy.
@@ -45,6 +51,15 @@ pub struct Request {
     pub files: RunFiles,
 }
 
+/// What callers know of a new sandbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Made {
+    /// The variables that each of its commands gets.
+    pub environment: BTreeMap<String, String>,
+    /// Where its folders really are, by what sandboxes call them; empty if they are there.
+    pub places: BTreeMap<String, String>,
+}
+
 /// The sandboxes of this machine. Cheap to clone.
 #[derive(Clone)]
 pub struct Node {
@@ -55,6 +70,7 @@ struct Inner {
     engine: Engine,
     layers: Arc<LayerStore>,
     base: HostBase,
+    plain: PlainFolder,
     runs: PathBuf,
     shell: Shell,
     search_path: Vec<PathBuf>,
@@ -70,17 +86,29 @@ impl Node {
     pub async fn open(config: NodeConfig) -> Result<Self, Error> {
         let folder = config.folder.clone();
         let (layers, runs, probes) = blocking(move || open_folders(&folder)).await?;
-        let probing = Engine::probe(EngineConfig::new(probes));
+        let plain_folder = config.folder.join("process");
+        let plain = PlainFolder::new(&plain_folder);
+        let consent = (config.least == IsolationLevel::Process).then(|| plain.clone());
+        let probing = Engine::probe(EngineConfig { plain: consent, ..EngineConfig::new(probes) });
         let host = config.host.clone();
         let base_folder = config.folder.join("base");
         let engine = probing.await?;
-        let owner = engine.layer_owner();
-        let base = blocking(move || HostBase::discover(&host, &base_folder, owner)).await?;
+        let (owner, level) = (engine.layer_owner(), engine.report().level);
+        let root = plain.root();
+        let base = blocking(move || {
+            let base = HostBase::discover(&host, &base_folder, owner)?;
+            match level {
+                IsolationLevel::Namespaces => Ok(base),
+                IsolationLevel::Process => crate::plain::base(base, &plain_folder, &root),
+            }
+        })
+        .await?;
         let shell = Shell::of_this_host();
         let inner = Inner {
             engine,
             layers: Arc::new(layers),
             base,
+            plain,
             runs,
             shell,
             search_path: config.host.path,
@@ -93,6 +121,20 @@ impl Node {
     /// What holds on this machine and what does not, with reasons.
     pub fn report(&self) -> &Report {
         self.inner.engine.report()
+    }
+
+    /// The level at which sandboxes are made here.
+    pub fn level(&self) -> IsolationLevel {
+        self.report().level
+    }
+
+    /// Takes the place of plain sandboxes for this process, of which there can be one at a time; nothing to take with
+    /// namespaces.
+    ///
+    /// # Errors
+    /// If another process has it.
+    pub fn reserve(&self) -> Result<(), Error> {
+        Ok(self.inner.engine.reserve()?)
     }
 
     /// The tools that sandboxes see.
@@ -122,16 +164,23 @@ impl Node {
     }
 
     pub(crate) async fn read_source(&self, source: Source) -> Result<Arc<Read>, Error> {
+        let level = self.level();
+        may_run(level, source.tier)?;
         let inner = Arc::clone(&self.inner);
-        blocking(move || inner.checkouts.read(&source, &inner.search_path, &inner.base.fingerprint))
-            .await
+        blocking(move || {
+            let fingerprint = &inner.base.fingerprint;
+            inner.checkouts.read(&source, &inner.search_path, fingerprint, level)
+        })
+        .await
     }
 
     /// Makes a sandbox; the variables that each of its commands gets.
     ///
     /// # Errors
-    /// If a layer is missing, or the machine refuses; nothing is left behind then.
-    pub async fn create(&self, request: Request) -> Result<BTreeMap<String, String>, Error> {
+    /// If a layer is missing, the machine refuses, or plain processes were to run what a stranger brings; nothing is left
+    /// behind then.
+    pub async fn create(&self, request: Request) -> Result<Made, Error> {
+        may_run(self.level(), request.tier)?;
         let (id, step) = (request.id, request.step);
         let live = match self.inner.make(request, self.sandbox_environment()).await {
             Ok(live) => live,
@@ -140,9 +189,9 @@ impl Node {
                 return Err(error);
             }
         };
-        let environment = live.environment().clone();
+        let made = Made { environment: live.environment().clone(), places: live.places() };
         self.inner.live.insert(id, step, live);
-        Ok(environment)
+        Ok(made)
     }
 
     /// A sandbox that was made for this process. Nobody ends it while the answer is kept.
@@ -194,6 +243,7 @@ impl Node {
         let mut variables: BTreeMap<String, String> = self.inner.base.env.iter().cloned().collect();
         variables.insert("CI".to_owned(), "true".to_owned());
         variables.insert("SANDGATE".to_owned(), "1".to_owned());
+        variables.insert("SANDGATE_WORKSPACE".to_owned(), WORKSPACE.to_owned());
         let path = variables.get("PATH").map_or("", String::as_str);
         let path = format!("{INSIDE}/bin:{path}");
         variables.insert("PATH".to_owned(), path);
@@ -210,7 +260,10 @@ impl Inner {
         let inner = Arc::clone(self);
         let asked = request.clone();
         let (lower, scratch, run_folder) = blocking(move || inner.prepare(&asked)).await?;
-        let network = if request.network { Network::Proxied } else { Network::None };
+        let places = self.places(&run_folder);
+        // Plain processes have the network of the machine anyway, and no proxy can be shown to them alone.
+        let is_proxied = request.network && places.is_none();
+        let network = if is_proxied { Network::Proxied } else { Network::None };
         let spec = Spec {
             name: request.id.to_string(),
             lower,
@@ -223,20 +276,23 @@ impl Inner {
         if let Some(path) = request.files.changed_paths_path() {
             environment.insert("SANDGATE_CHANGED_PATHS".to_owned(), path);
         }
-        if request.network {
+        if is_proxied {
             let proxy = sandgate_egress::environment();
             environment.extend(proxy.into_iter().map(|(name, value)| (name.to_owned(), value)));
         }
         let sandbox = self.engine.create(spec).await?;
         let layers = Arc::clone(&self.layers);
         let policy = Policy { private_ranges: request.private_ranges, ..Policy::default() };
-        Live::new(sandbox, scratch, run_folder, layers, environment, request.limits, policy)
+        let files = Files { scratch, run_folder, layers, places };
+        Live::new(sandbox, files, environment, request.limits, policy)
     }
 
     async fn remove_remains(&self, id: SandboxId) -> Result<(), Error> {
         let layers = Arc::clone(&self.layers);
         let run_folder = self.runs.join(id.to_string());
+        let plain = self.plain.clone();
         blocking(move || {
+            crate::plain::remove_remains(&plain, &id.to_string())?;
             layers.delete_scratch(id)?;
             remove_folder(&run_folder)
         })
@@ -250,15 +306,31 @@ impl Inner {
         let mut lower = vec![self.base.skeleton.clone()];
         for id in &request.layers {
             let layer = self.layers.get_whole(*id)?.ok_or(Error::LayerMissing(*id))?;
+            if layer.whole {
+                lower.clear();
+            }
             lower.push(layer.path);
         }
         let run_folder = self.runs.join(request.id.to_string());
-        request.files.write(&run_folder, self.shell).map_err(Error::io("write", &run_folder))?;
+        let places = self.places(&run_folder);
+        let written = request.files.write(&run_folder, self.shell, places.as_ref());
+        written.map_err(Error::io("write", &run_folder))?;
         let scratch = self.layers.new_scratch(request.id)?;
-        Ok((lower, scratch, run_folder))
+        Ok((lower, if places.is_some() { scratch.whole() } else { scratch }, run_folder))
+    }
+
+    /// Where things really are, if sandboxes have no names of their own for them.
+    fn places(&self, run_folder: &Path) -> Option<Places> {
+        match self.engine.report().level {
+            IsolationLevel::Namespaces => None,
+            IsolationLevel::Process => Some(Places::new(&self.plain.root(), run_folder)),
+        }
     }
 
     fn binds(&self, run_folder: &Path) -> Vec<Bind> {
+        if self.engine.report().level == IsolationLevel::Process {
+            return Vec::new();
+        }
         let host = self.base.binds.iter();
         let mut binds: Vec<Bind> =
             host.map(|bind| Bind::read_only(&bind.source, &bind.target)).collect();
@@ -271,7 +343,7 @@ fn open_folders(folder: &Path) -> Result<(LayerStore, PathBuf, PathBuf), Error> 
     let layers = LayerStore::open(&folder.join("store"))?;
     let runs = folder.join("sandboxes");
     let probes = folder.join("probes");
-    for path in [&runs, &probes] {
+    for path in [&runs, &probes, &folder.join("process")] {
         fs::create_dir_all(path).map_err(Error::io("create", path))?;
     }
     Ok((layers, runs, probes))

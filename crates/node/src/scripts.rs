@@ -7,6 +7,8 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use crate::places::Places;
+
 /// Where the files are inside a sandbox.
 pub const INSIDE: &str = "/run/sandgate";
 
@@ -68,11 +70,17 @@ impl RunFiles {
         self.changed_paths.as_ref().map(|_| format!("{INSIDE}/changed-paths"))
     }
 
-    /// Writes the files into a new folder of the host, which is then bound to [`INSIDE`].
+    /// Writes the files into a new folder of the host, which is then bound to [`INSIDE`]; or at the process level, with
+    /// `places`, is what it stands for.
     ///
     /// # Errors
     /// If the folder exists already or can't be written.
-    pub fn write(&self, folder: &Path, shell: Shell) -> io::Result<()> {
+    pub(crate) fn write(
+        &self,
+        folder: &Path,
+        shell: Shell,
+        places: Option<&Places>,
+    ) -> io::Result<()> {
         fs::create_dir(folder)?;
         fs::create_dir(folder.join("scripts"))?;
         fs::create_dir(folder.join("bin"))?;
@@ -80,7 +88,7 @@ impl RunFiles {
             let path = folder.join("scripts").join((index + 1).to_string());
             write_readable(&path, script.as_bytes(), 0o644)?;
         }
-        write_readable(&folder.join("bin/rerun"), self.rerun(shell).as_bytes(), 0o755)?;
+        write_readable(&folder.join("bin/rerun"), self.rerun(shell, places).as_bytes(), 0o755)?;
         if let Some(paths) = &self.changed_paths {
             let mut text = paths.join("\n");
             text.push('\n');
@@ -92,13 +100,19 @@ impl RunFiles {
         Ok(())
     }
 
-    fn rerun(&self, shell: Shell) -> String {
+    fn rerun(&self, shell: Shell, places: Option<&Places>) -> String {
+        let real = |path: &str| match places {
+            None => path.to_owned(),
+            Some(places) => places.outside(path.as_ref()).to_string_lossy().into_owned(),
+        };
         let mut text = String::from(
             "#!/bin/sh\n# Repeats the gate: the same scripts in the same folder.\nset -e\n",
         );
-        text.push_str(&format!("cd {}\n", quote(&self.directory)));
+        text.push_str(&format!("cd {}\n", quote(&real(&self.directory))));
         for index in 0..self.scripts.len() {
-            text.push_str(&shell.argv(&Self::script_path(index)).join(" "));
+            let script = real(&Self::script_path(index));
+            let script = if places.is_some() { quote(&script) } else { script };
+            text.push_str(&shell.argv(&script).join(" "));
             text.push('\n');
         }
         text
@@ -127,11 +141,24 @@ mod tests {
             changed_paths: None,
         };
         assert_eq!(
-            files.rerun(Shell::Bash),
+            files.rerun(Shell::Bash, None),
             "#!/bin/sh\n# Repeats the gate: the same scripts in the same folder.\nset -e\n\
              cd '/workspace/it'\\''s'\n\
              /bin/bash -e -o pipefail /run/sandgate/scripts/1\n\
              /bin/bash -e -o pipefail /run/sandgate/scripts/2\n"
         );
+    }
+
+    #[test]
+    fn rerun_goes_to_the_real_places() {
+        let files = RunFiles {
+            scripts: vec!["make".into()],
+            directory: "/workspace/app".into(),
+            changed_paths: None,
+        };
+        let places = Places::new(Path::new("/a b/root"), Path::new("/a b/7"));
+        let text = files.rerun(Shell::Posix, Some(&places));
+        let end = "cd '/a b/root/workspace/app'\n/bin/sh -e '/a b/7/scripts/1'\n";
+        assert!(text.ends_with(end), "{text}");
     }
 }

@@ -7,7 +7,7 @@ use sandgate_wire::token::StepGuard;
 use sandgate_wire::{required_field, status, status_with_causes};
 use tonic::{Request, Response, Status};
 
-use crate::{Error, Gateway, Purpose};
+use crate::{Created, Error, Gateway, Purpose};
 
 /// The name of this machine in lists: there is one.
 const NODE: &str = "local";
@@ -65,8 +65,8 @@ impl wire::sandboxes_server::Sandboxes for SandboxesService {
         let missing = || status(ErrorCode::InvalidArgument, "field `spec` is missing");
         let spec = request.into_inner().spec.ok_or_else(missing)?;
         let created = self.gateway.create(purpose, spec).await.map_err(refuse)?;
-        let (id, environment) = (created.id.to_string(), created.environment);
-        Ok(Response::new(wire::CreateReply { id, environment }))
+        let Created { id, environment, places } = created;
+        Ok(Response::new(wire::CreateReply { id: id.to_string(), environment, places }))
     }
 
     async fn seal(

@@ -11,14 +11,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use sandgate_domain::{
-    Clock, Holder, Ids, LayerId, LiveSandbox, RunId, SandboxId, StepId, TenantId,
+    Clock, Holder, Ids, LayerId, LiveSandbox, RunId, SandboxId, StepId, TenantId, TrustTier,
 };
 use sandgate_store::Store;
 use sandgate_wire::Connection;
 use sandgate_wire::node::v1::node_client::NodeClient;
 use sandgate_wire::node::v1::{
-    CreateSandboxRequest, DestroySandboxRequest, LayerContent, SandboxSpec, SealRule,
-    SealSandboxRequest,
+    CreateSandboxReply, CreateSandboxRequest, DestroySandboxRequest, LayerContent, SandboxSpec,
+    SealRule, SealSandboxRequest,
 };
 use tonic::Status;
 
@@ -54,6 +54,8 @@ pub struct Created {
     pub id: SandboxId,
     /// The variables that each of its commands gets.
     pub environment: HashMap<String, String>,
+    /// Where its folders really are, by what sandboxes call them; empty if they are there.
+    pub places: HashMap<String, String>,
 }
 
 impl Gateway {
@@ -93,12 +95,14 @@ impl Gateway {
         let step = purpose.step;
         let unfinished = Unfinished { gateway: Some(self.clone()), id, step };
         let step = step.map(|step| step.to_string());
-        let request = CreateSandboxRequest { id: id.to_string(), spec: Some(spec), step };
+        let tier = self.tier(&row.layers).await?.to_string();
+        let request = CreateSandboxRequest { id: id.to_string(), spec: Some(spec), step, tier };
         match self.node.clone().create_sandbox(request).await {
             Ok(reply) => {
                 sandgate_domain::fail_point::reached("sandbox.made");
                 unfinished.done();
-                Ok(Created { id, environment: reply.into_inner().environment })
+                let CreateSandboxReply { environment, places } = reply.into_inner();
+                Ok(Created { id, environment, places })
             }
             Err(refusal) => {
                 unfinished.done();
@@ -106,6 +110,18 @@ impl Gateway {
                 Err(Error::Node(refusal))
             }
         }
+    }
+
+    /// How far the author of what stands on these layers is trusted: as far as the least trusted one of them, as the records
+    /// say. Without a layer nobody is.
+    async fn tier(&self, layers: &[LayerId]) -> Result<TrustTier, Error> {
+        let records = self.store.layers(&self.tenant);
+        let mut least = None;
+        for layer in layers {
+            let tier = records.get(*layer).await?.map_or(TrustTier::Fork, |layer| layer.tier);
+            least = least.max(Some(tier));
+        }
+        Ok(least.unwrap_or(TrustTier::Fork))
     }
 
     /// Ends a sandbox that was made for `step` and removes what it wrote. A sandbox that has ended is no error.

@@ -236,6 +236,12 @@ impl Group {
         Ok(())
     }
 
+    /// Files through which a process enters by writing `0`, for one that is not forked into the group.
+    pub fn entry_files(&self) -> Vec<PathBuf> {
+        let two = self.two.iter().map(|directory| directory.join("cgroup.procs"));
+        self.task_files.iter().cloned().chain(two).collect()
+    }
+
     /// What has been used, as far as it is counted.
     pub fn usage(&self) -> Usage {
         let (peak, kills) = match &self.memory {

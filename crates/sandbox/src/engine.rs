@@ -1,19 +1,22 @@
 //! The engine: finds out once what this machine can do, then makes sandboxes.
 
+mod plain;
 mod probe;
 mod spawn;
 
 use std::net::TcpListener;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
+use sandgate_domain::IsolationLevel;
 use tokio::sync::Semaphore;
 
 use crate::cgroup::{Cgroups, Controller, CpuLimit, Group};
+use crate::plain::PlainHold;
 use crate::report::{Mode, Report};
 use crate::sandbox::{Launched, Sandbox};
 use crate::spec::{EngineConfig, Network, Spec};
-use crate::watch::Quota;
+use crate::watch::{Measure, Quota};
 use crate::wire::{BindRequest, Event, IdMap, Launch, Request};
 use crate::{Error, GATE_ID};
 use spawn::{Inner, setup_error};
@@ -40,6 +43,9 @@ struct Shared {
     id_map_fd: Option<OwnedFd>,
     cgroups: Cgroups,
     starts: Semaphore,
+    /// One sandbox of the process level at a time.
+    plain_turn: Arc<Semaphore>,
+    hold: Mutex<Option<PlainHold>>,
 }
 
 impl Engine {
@@ -54,9 +60,12 @@ impl Engine {
         &self.report
     }
 
-    /// Root mode: the user and group that files of layers must have on disk. User mode: none, they are the caller's.
+    /// Root mode: the user and group that files of layers must have on disk. User mode and process level: none, they are
+    /// the caller's.
     pub fn layer_owner(&self) -> Option<(u32, u32)> {
-        (self.report.mode == Mode::Root).then_some(LAYER_OWNER)
+        let is_mapped =
+            self.report.mode == Mode::Root && self.report.level == IsolationLevel::Namespaces;
+        is_mapped.then_some(LAYER_OWNER)
     }
 
     /// Makes a sandbox. Nothing of the author's runs before the first [`Sandbox::exec`].
@@ -68,7 +77,10 @@ impl Engine {
                 instead: obstacle.instead.clone(),
             });
         }
-        self.shared.create(spec, false).await
+        match self.report.level {
+            IsolationLevel::Namespaces => self.shared.create(spec, false).await,
+            IsolationLevel::Process => self.create_plain(spec).await,
+        }
     }
 }
 
@@ -76,7 +88,9 @@ impl Shared {
     fn new(config: EngineConfig, id_map: IdMap, cgroups: Cgroups) -> Self {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let starts = Semaphore::new(processors * STARTS_PER_PROCESSOR);
-        Self { config, id_map, program: None, id_map_fd: None, cgroups, starts }
+        let plain_turn = Arc::new(Semaphore::new(1));
+        let hold = Mutex::new(None);
+        Self { config, id_map, program: None, id_map_fd: None, cgroups, starts, plain_turn, hold }
     }
 
     async fn create(self: &Arc<Self>, spec: Spec, probe: bool) -> Result<Sandbox, Error> {
@@ -101,10 +115,12 @@ impl Shared {
                     socket: inner.socket,
                     launcher: inner.launcher,
                     group,
-                    upper: spec.upper,
+                    files: spec.upper,
                     work: spec.work,
                     quota,
+                    composed: Measure::default(),
                     listener,
+                    plain: None,
                 }))
             }
             Ok((Event::Failed { step, errno }, _)) => {

@@ -17,6 +17,12 @@ pub enum Error {
         /// What to do about it.
         instead: String,
     },
+    /// Sandboxes of the process level all lie at one path, and another process has it.
+    #[error("another process{} runs plain sandboxes in this folder; wait for its end, or use another folder", numbered(.holder))]
+    Busy {
+        /// The id of that process, if it told.
+        holder: Option<u32>,
+    },
     /// The request itself is wrong.
     #[error("{what}: {reason}")]
     Invalid {
@@ -72,6 +78,10 @@ pub enum Error {
     },
 }
 
+fn numbered(holder: &Option<u32>) -> String {
+    holder.map(|pid| format!(" ({pid})")).unwrap_or_default()
+}
+
 fn because(broken: &Option<crate::Limit>) -> String {
     broken.map(|limit| format!(" because it broke its {limit} limit")).unwrap_or_default()
 }
@@ -82,6 +92,7 @@ impl Error {
         match self {
             Self::Unsupported { .. } => ErrorCode::Unsupported,
             Self::Invalid { .. } => ErrorCode::InvalidArgument,
+            Self::Busy { .. } => ErrorCode::Conflict,
             Self::Exec { source, .. } => match source.raw_os_error() {
                 Some(libc::ENOENT | libc::ENOTDIR) => ErrorCode::NotFound,
                 Some(libc::EACCES | libc::ENOEXEC | libc::ELOOP | libc::E2BIG) => {

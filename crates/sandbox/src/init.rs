@@ -5,6 +5,7 @@
 
 mod child;
 mod launch;
+mod plain;
 mod prepare;
 mod privileges;
 mod probes;
@@ -113,6 +114,7 @@ fn obey(control: &OwnedFd) -> Result<i32, Failure> {
     match Request::decode(&body).ok_or_else(bad_request)? {
         Request::Prepare { id_map, program } => prepare::prepare(control, id_map, &program),
         Request::Launch(launch) => launch::launch(control, &launch, fds),
+        Request::LaunchPlain(launch) => plain::launch(control, &launch),
         Request::Exec(_) | Request::Probe { .. } | Request::Signal { .. } | Request::KillAll => {
             Err(bad_request())
         }

@@ -1,4 +1,5 @@
 //! The Linux isolation engine: runs commands in seven namespaces over a root made of layers, under limits.
+//! Where a machine has no namespaces, and only with consent, as plain processes ([`PlainFolder`]).
 //!
 //! Two halves. The *host half* ([`Engine`], [`Sandbox`], [`Process`]) is asynchronous and lives in the calling
 //! process. The *inner half* is the calling program executed again as `sandgate-init`: a fresh single-threaded
@@ -13,6 +14,7 @@ mod cgroup;
 mod engine;
 mod error;
 mod init;
+mod plain;
 mod process;
 #[expect(unsafe_code, reason = "system calls that no safe wrapper offers")]
 mod raw;
@@ -27,6 +29,8 @@ mod wire;
 pub use engine::{Engine, LAYER_OWNER};
 pub use error::Error;
 pub use init::enter_if_init;
+pub use plain::strays::end_strays;
+pub use plain::{PlainFolder, PlainHold, copy_layers};
 pub use process::{ExitStatus, Process, Terminal};
 pub use report::{CgroupFlavour, Finding, Mode, Report};
 pub use sandbox::Sandbox;

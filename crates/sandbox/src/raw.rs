@@ -194,6 +194,17 @@ pub fn child_signals() -> io::Result<OwnedFd> {
     }
 }
 
+/// Lets the signals pass by that others send to whom they want to end, so that only a kill ends this process.
+pub fn ignore_signals() {
+    for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGUSR1]
+        .into_iter()
+        .chain([libc::SIGUSR2, libc::SIGALRM, libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU])
+    {
+        // SAFETY: ignoring needs no handler.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
+    }
+}
+
 /// Every signal as a fresh program expects it: default action, nothing blocked.
 pub fn reset_signals() {
     // SAFETY: default actions need no handler; kernels refuse KILL and STOP, which is fine as they are default always.

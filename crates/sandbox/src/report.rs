@@ -58,6 +58,8 @@ impl Finding {
 /// The isolation that sandboxes of an engine have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
+    /// The level that sandboxes have here: the process level only if it was consented to, and nothing better can be had.
+    pub level: IsolationLevel,
     /// How they are made.
     pub mode: Mode,
     /// What limits them.
@@ -70,17 +72,27 @@ pub struct Report {
     pub network: Finding,
     /// Why no sandbox can be made, although each namespace alone can.
     pub obstacle: Option<Finding>,
+    /// Whether plain processes can be run, if that was consented to and is needed.
+    pub plain: Option<Finding>,
 }
 
 impl Report {
-    /// Whether sandboxes can be made.
+    /// Whether sandboxes can be made, at [`Report::level`].
     pub fn usable(&self) -> bool {
+        match self.level {
+            IsolationLevel::Namespaces => self.isolates(),
+            IsolationLevel::Process => true,
+        }
+    }
+
+    /// Whether all seven namespaces hold.
+    pub fn isolates(&self) -> bool {
         self.obstacle.is_none() && self.namespaces.iter().all(|finding| finding.held)
     }
 
     /// The part that every run shows.
     pub fn summary(&self) -> IsolationSummary {
-        let namespaces = self.usable();
+        let namespaces = self.isolates();
         IsolationSummary {
             namespaces,
             limits: self.held_limits(),
@@ -105,6 +117,9 @@ impl Report {
 
     /// The first thing that prevents sandboxes.
     pub(crate) fn first_obstacle(&self) -> Option<&Finding> {
+        if self.usable() {
+            return None;
+        }
         self.namespaces.iter().find(|finding| !finding.held).or(self.obstacle.as_ref())
     }
 }

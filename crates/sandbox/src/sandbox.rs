@@ -14,9 +14,10 @@ use rustix::process::{Pid, PidfdFlags};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::net::unix::pipe::{Receiver, Sender};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 
 use crate::cgroup::Group;
+use crate::plain::{MARK, Place};
 use crate::process::{ExitStatus, Process, Terminal};
 use crate::socket::{self, Message, Trust};
 use crate::spec::{Command, Limit, Output, Stdin, Usage};
@@ -43,6 +44,12 @@ pub(crate) struct Inner {
     /// The process id of the launcher, whose child is pid 1.
     launcher: u32,
     socket: AsyncFd<OwnedFd>,
+    /// Where its files are while it lives.
+    files: PathBuf,
+    /// What of them was there before.
+    composed: Measure,
+    /// At the process level, what commands call `/`.
+    plain_root: Option<PathBuf>,
     state: Mutex<State>,
     done: watch::Receiver<bool>,
     next: AtomicU32,
@@ -72,16 +79,27 @@ struct Started {
     terminal: Option<OwnedFd>,
 }
 
+/// What a sandbox of the process level holds until its end.
+pub(crate) struct Plain {
+    pub place: Place,
+    /// None in a probe.
+    pub _turn: Option<OwnedSemaphorePermit>,
+}
+
 /// A launched sandbox whose pid 1 has said that it is ready.
 pub(crate) struct Launched {
     pub name: String,
     pub socket: AsyncFd<OwnedFd>,
     pub launcher: Child,
     pub group: Group,
-    pub upper: PathBuf,
+    /// Where what it writes is while it lives.
+    pub files: PathBuf,
     pub work: PathBuf,
     pub quota: Quota,
+    /// What is there before it has written anything.
+    pub composed: Measure,
     pub listener: Option<TcpListener>,
+    pub plain: Option<Plain>,
 }
 
 impl Sandbox {
@@ -91,6 +109,9 @@ impl Sandbox {
             name: launched.name,
             launcher: launched.launcher.id(),
             socket: launched.socket,
+            files: launched.files,
+            composed: launched.composed,
+            plain_root: launched.plain.as_ref().map(|plain| plain.place.root.clone()),
             state: Mutex::new(State {
                 processes: HashMap::new(),
                 killers: Vec::new(),
@@ -103,8 +124,9 @@ impl Sandbox {
             done,
             next: AtomicU32::new(1),
         });
-        tokio::spawn(attend(Arc::clone(&inner), launched.launcher, launched.work, finished));
-        tokio::spawn(watch_disk(Arc::clone(&inner), launched.upper, launched.quota));
+        let (work, plain) = (launched.work, launched.plain);
+        tokio::spawn(attend(Arc::clone(&inner), launched.launcher, work, plain, finished));
+        tokio::spawn(watch_disk(Arc::clone(&inner), launched.quota));
         Self { inner, listener: launched.listener }
     }
 
@@ -113,9 +135,30 @@ impl Sandbox {
         &self.inner.name
     }
 
+    /// Where what it writes is on the host while it lives; afterwards it is in the writable layer. At the process level this is
+    /// where commands see their files, with all that the layers brought.
+    pub fn files(&self) -> &Path {
+        &self.inner.files
+    }
+
+    /// Bytes and inodes that the layers brought along into [`Sandbox::files`], as they count against the limits.
+    pub fn composed(&self) -> (u64, u64) {
+        (self.inner.composed.bytes, self.inner.composed.inodes)
+    }
+
+    /// At the process level, where `/` of the layers is for its commands.
+    pub fn plain_root(&self) -> Option<&Path> {
+        self.inner.plain_root.as_deref()
+    }
+
     /// Starts a command and waits until its program runs. Commands may run at the same time.
-    pub async fn exec(&self, command: Command) -> Result<Process, Error> {
+    ///
+    /// At the process level [`Command::cwd`] is a path of the machine, and the environment names the sandbox besides.
+    pub async fn exec(&self, mut command: Command) -> Result<Process, Error> {
         command.validate()?;
+        if self.inner.plain_root.is_some() {
+            command.env.push((MARK.into(), self.inner.name.clone().into()));
+        }
         if let Some(limit @ (Limit::DiskBytes | Limit::DiskInodes)) = self.broken_limit() {
             return Err(Error::Gone { name: self.inner.name.clone(), broken: Some(limit) });
         }
@@ -183,14 +226,14 @@ impl Sandbox {
 
     /// What it has used until now.
     pub fn usage(&self) -> Usage {
-        self.inner.state().usage()
+        self.inner.usage()
     }
 
     /// The limit that something inside has broken, disk first as that ends all.
     pub fn broken_limit(&self) -> Option<Limit> {
-        let state = self.inner.state();
-        let usage = state.usage();
-        state.broken.or_else(|| {
+        let usage = self.inner.usage();
+        let broken = self.inner.state().broken;
+        broken.or_else(|| {
             if usage.oom_kills.is_some_and(|kills| kills > 0) {
                 return Some(Limit::Memory);
             }
@@ -209,7 +252,7 @@ impl Sandbox {
         let mut done = self.inner.done.clone();
         let waited = Duration::from_secs(DESTROY_SECONDS);
         match tokio::time::timeout(waited, done.wait_for(|&done| done)).await {
-            Ok(_) => Ok(self.inner.state().usage()),
+            Ok(_) => Ok(self.inner.usage()),
             Err(_) => Err(Error::Stuck { name: self.inner.name.clone(), seconds: DESTROY_SECONDS }),
         }
     }
@@ -221,18 +264,18 @@ impl Drop for Sandbox {
     }
 }
 
-impl State {
+impl Inner {
     fn usage(&self) -> Usage {
-        let usage = self.last_usage.unwrap_or_else(|| self.group.usage());
+        let state = self.state();
+        let usage = state.last_usage.unwrap_or_else(|| state.group.usage());
+        let written = |all: u64, composed: u64| all.saturating_sub(composed);
         Usage {
-            disk_bytes: self.disk.map(|disk| disk.bytes),
-            disk_inodes: self.disk.map(|disk| disk.inodes),
+            disk_bytes: state.disk.map(|disk| written(disk.bytes, self.composed.bytes)),
+            disk_inodes: state.disk.map(|disk| written(disk.inodes, self.composed.inodes)),
             ..usage
         }
     }
-}
 
-impl Inner {
     fn state(&self) -> MutexGuard<'_, State> {
         // Nothing panics while it is held; if something did, the values are still whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -388,7 +431,13 @@ fn instant(nanoseconds: u64) -> Instant {
 }
 
 /// Listens to pid 1 until it is gone, then cleans up. Owns the launcher.
-async fn attend(inner: Arc<Inner>, launcher: Child, work: PathBuf, finished: watch::Sender<bool>) {
+async fn attend(
+    inner: Arc<Inner>,
+    launcher: Child,
+    work: PathBuf,
+    plain: Option<Plain>,
+    finished: watch::Sender<bool>,
+) {
     loop {
         match inner.receive().await {
             Ok(Some(message)) => {
@@ -409,7 +458,10 @@ async fn attend(inner: Arc<Inner>, launcher: Child, work: PathBuf, finished: wat
     inner.close();
     inner.state().ended = true;
     reap(&inner, launcher).await;
-    open_scratch(&inner.name, &work);
+    match plain {
+        None => open_scratch(&inner.name, &work),
+        Some(plain) => leave_place(&inner, plain).await,
+    }
     let left = {
         let mut state = inner.state();
         for (_, slot) in state.processes.drain() {
@@ -421,6 +473,23 @@ async fn attend(inner: Arc<Inner>, launcher: Child, work: PathBuf, finished: wat
     };
     remove_group(&inner.name, left).await;
     finished.send_replace(true);
+}
+
+/// Ends what the inner half could not, if it was killed itself, and gives the files and the place back.
+async fn leave_place(inner: &Arc<Inner>, plain: Plain) {
+    inner.state().group.kill();
+    let named = Arc::clone(inner);
+    let leaving = tokio::task::spawn_blocking(move || {
+        let strays = crate::plain::strays::end_strays(&named.name)?;
+        if strays > 0 {
+            tracing::warn!(sandbox.name = named.name, strays, "processes outlived their reaper");
+        }
+        plain.place.leave()
+    });
+    let left = leaving.await.map_err(io::Error::other);
+    if let Err(error) = left.and_then(|left| left) {
+        tracing::error!(sandbox.name = inner.name, %error, "a plain sandbox is not tidied up");
+    }
 }
 
 /// Overlay leaves directories in its scratch directory that even their owner may not look into, so that ordinary removal
@@ -496,7 +565,7 @@ pub(crate) async fn remove_group(name: &str, mut group: Group) {
     }
 }
 
-async fn watch_disk(inner: Arc<Inner>, upper: PathBuf, quota: Quota) {
+async fn watch_disk(inner: Arc<Inner>, quota: Quota) {
     let mut done = inner.done.clone();
     let mut pace = None;
     loop {
@@ -504,7 +573,7 @@ async fn watch_disk(inner: Arc<Inner>, upper: PathBuf, quota: Quota) {
         if over || inner.state().ended {
             return;
         }
-        match look(&inner, &upper, quota, &mut pace).await {
+        match look(&inner, quota, &mut pace).await {
             Ok(None) => {}
             Ok(Some(limit)) => {
                 inner.state().broken = Some(limit);
@@ -518,19 +587,15 @@ async fn watch_disk(inner: Arc<Inner>, upper: PathBuf, quota: Quota) {
     }
 }
 
-async fn look(
-    inner: &Inner,
-    upper: &Path,
-    quota: Quota,
-    pace: &mut Option<Pace>,
-) -> io::Result<Option<Limit>> {
+async fn look(inner: &Inner, quota: Quota, pace: &mut Option<Pace>) -> io::Result<Option<Limit>> {
+    let upper = &inner.files;
     let fullness = Fullness::of(upper)?;
     let now = Instant::now();
     let pace = pace.get_or_insert_with(|| Pace::new(quota, fullness, now));
     if !pace.due(fullness, now) {
         return Ok(None);
     }
-    let path = upper.to_owned();
+    let path = upper.clone();
     let walk = tokio::task::spawn_blocking(move || crate::watch::measure(&path, quota));
     let mut measure = walk.await.map_err(io::Error::other)??;
     if pace.unexplained(measure, fullness) {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use sandgate_domain::Resources;
 
 use crate::Error;
+use crate::plain::PlainFolder;
 
 /// The user and group that commands run as, seen from inside.
 pub const GATE_ID: u32 = 1000;
@@ -30,15 +31,18 @@ pub struct EngineConfig {
     pub cgroup_name: String,
     /// A small existing directory of ours, for probes and as a place to mount on (only inside sandboxes).
     pub state_dir: PathBuf,
+    /// The consent to plain processes where namespaces can't be had, and where these have their files; none: refused.
+    pub plain: Option<PlainFolder>,
 }
 
 impl EngineConfig {
-    /// The running program as init, cgroups named `sandgate`.
+    /// The running program as init, cgroups named `sandgate`, no plain processes.
     pub fn new(state_dir: impl Into<PathBuf>) -> Self {
         Self {
             init_program: PathBuf::from("/proc/self/exe"),
             cgroup_name: "sandgate".to_owned(),
             state_dir: state_dir.into(),
+            plain: None,
         }
     }
 }
@@ -81,7 +85,7 @@ pub struct Spec {
     pub upper: PathBuf,
     /// Overlay's scratch directory: empty, beside `upper` in the same directory.
     pub work: PathBuf,
-    /// What of the host is shown, in this order.
+    /// What of the host is shown, in this order. At the process level it is where it is, and can't be elsewhere.
     pub binds: Vec<Bind>,
     /// The network.
     pub network: Network,

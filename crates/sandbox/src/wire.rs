@@ -52,6 +52,23 @@ pub struct Launch {
     pub probe: bool,
 }
 
+/// How to serve at the process level.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlainLaunch {
+    /// The top of the files of the sandbox.
+    pub root: PathBuf,
+    /// Files that the process's id is written to.
+    pub cgroup_files: Vec<PathBuf>,
+    pub file_bytes: u64,
+    /// Processes, where no cgroup counts them and the kernel would for this user.
+    pub process_limit: Option<u32>,
+    /// Memory of each process, where no cgroup holds it for all of them.
+    pub data_bytes: Option<u64>,
+    /// The process that made it.
+    pub host: u32,
+    pub probe: bool,
+}
+
 /// A built-in program of the probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Probe {
@@ -87,6 +104,7 @@ pub struct Exec {
 pub enum Request {
     Prepare { id_map: IdMap, program: PathBuf },
     Launch(Box<Launch>),
+    LaunchPlain(Box<PlainLaunch>),
     Exec(Exec),
     Probe { id: u32, probe: Probe },
     Signal { id: u32, signal: i32 },
@@ -242,6 +260,10 @@ impl Request {
                 out.word(*signal as u32);
             }
             Self::KillAll => out.byte(5),
+            Self::LaunchPlain(launch) => {
+                out.byte(6);
+                launch.write(&mut out);
+            }
         }
         out.0
     }
@@ -265,6 +287,7 @@ impl Request {
             }
             4 => Self::Signal { id: input.word()?, signal: input.signed()? },
             5 => Self::KillAll,
+            6 => Self::LaunchPlain(Box::new(PlainLaunch::read(&mut input)?)),
             _ => return None,
         };
         input.end(request)
@@ -313,6 +336,30 @@ impl Launch {
             tmp_inodes: input.long()?,
             file_bytes: input.long()?,
             process_limit: Some(input.word()?).filter(|&limit| limit > 0),
+            probe: input.flag()?,
+        })
+    }
+}
+
+impl PlainLaunch {
+    fn write(&self, out: &mut Writer) {
+        out.text(&self.root);
+        out.list(&self.cgroup_files, |out, path| out.text(path));
+        out.long(self.file_bytes);
+        out.word(self.process_limit.unwrap_or(0));
+        out.long(self.data_bytes.unwrap_or(0));
+        out.word(self.host);
+        out.byte(self.probe.into());
+    }
+
+    fn read(input: &mut Reader<'_>) -> Option<Self> {
+        Some(Self {
+            root: input.path()?,
+            cgroup_files: input.list(Reader::path)?,
+            file_bytes: input.long()?,
+            process_limit: Some(input.word()?).filter(|&limit| limit > 0),
+            data_bytes: Some(input.long()?).filter(|&limit| limit > 0),
+            host: input.word()?,
             probe: input.flag()?,
         })
     }

@@ -1,5 +1,7 @@
 //! Questions to the database, asked behind the back of the program.
 
+/// Makes every layer that of a stranger.
+pub const DISTRUST_LAYERS: &str = "UPDATE layers SET tier = 'fork'";
 /// The id of each run, and its state with its result; the oldest first.
 pub const RUNS: &str =
     "SELECT id, state || ' ' || coalesce(result, '-') FROM runs ORDER BY created_at";

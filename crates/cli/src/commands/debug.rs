@@ -7,14 +7,16 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use clap::Args;
-use sandgate_domain::{ErrorCode, NetworkAccess, Snapshot, SnapshotKind, StepState};
+use sandgate_domain::{
+    ErrorCode, IsolationLevel, NetworkAccess, Snapshot, SnapshotKind, StepState,
+};
 use sandgate_node::Live;
 use sandgate_provider_gateway::Purpose;
 use sandgate_sandbox::{Command, ExitStatus, Output, Stdin};
 use sandgate_wire::node::v1::SandboxSpec;
 
 use crate::commands::logs::find_step;
-use crate::commands::run::find_run;
+use crate::commands::run::{find_run, require_isolation};
 use crate::commands::snapshot::find;
 use crate::context::Context;
 use crate::exit::Exit;
@@ -49,7 +51,11 @@ pub async fn run(context: &Context, command: Debug) -> Result<Exit, Failure> {
     }
     let records = Records::open(context).await?;
     let snapshot = find_snapshot(context, &records, &command).await?;
-    let machine = Machine::open(context, &records).await?;
+    // Who made a snapshot of plain processes has consented to them.
+    let machine = Machine::open_at(context, &records, snapshot.entry.isolation).await?;
+    require_isolation(&machine)?;
+    require_level(&machine, &snapshot)?;
+    machine.node.reserve()?;
     let found = &machine.node.base().fingerprint;
     if *found != snapshot.base_fingerprint {
         let message = format!(
@@ -76,6 +82,21 @@ pub async fn run(context: &Context, command: Debug) -> Result<Exit, Failure> {
     drop(live);
     machine.gateway.destroy(created.id, None).await?;
     exit_of(status?)
+}
+
+/// Refuses a snapshot whose files are not where they say at the level of this machine.
+fn require_level(machine: &Machine, snapshot: &Snapshot) -> Result<(), Failure> {
+    if machine.node.level() == snapshot.entry.isolation {
+        return Ok(());
+    }
+    let (then, now) = (snapshot.entry.isolation.as_str(), machine.node.level().as_str());
+    let message = format!(
+        "{} was made at the {then} level, and here sandboxes are at the {now} level: its files hold paths that \
+         are not the same",
+        snapshot.id
+    );
+    Err(Failure::new(ErrorCode::Conflict, message)
+        .help("run the gates again to get a snapshot of this level"))
 }
 
 async fn find_snapshot(
@@ -117,6 +138,9 @@ async fn enter(
     live: &Live,
     argv: Vec<OsString>,
 ) -> Result<ExitStatus, Failure> {
+    if snapshot.entry.isolation == IsolationLevel::Process {
+        eprintln!("note: isolation: {}", crate::text::PROCESS_LEVEL);
+    }
     let is_interactive =
         argv.is_empty() && std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     let mut command = Command::new(if argv.is_empty() { shell(is_interactive) } else { argv });

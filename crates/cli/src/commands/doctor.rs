@@ -1,5 +1,6 @@
 //! `sandgate doctor`: what this machine can isolate, what is missing and how to get it.
 
+use sandgate_domain::IsolationLevel;
 use sandgate_node::GitProgram;
 use sandgate_sandbox::Finding;
 use serde::Serialize;
@@ -10,6 +11,9 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::local::open_node;
 use crate::output::{self, Format};
+
+/// How to get plain processes.
+const CONSENT: &str = "not isolated; only `sandgate run --isolation process` runs gates so";
 
 /// One line of the report.
 #[derive(Debug, Serialize)]
@@ -40,7 +44,8 @@ impl Line {
 /// Probes the machine and prints what was found. Exit 0 if sandboxes can be isolated here.
 pub async fn run(context: &Context) -> Result<Exit, Failure> {
     let folder = context.data_dir()?;
-    let node = open_node(context, folder.join("node")).await?;
+    // What plain processes would hold is told, too. None is run but those of the probe.
+    let node = open_node(context, folder.join("node"), IsolationLevel::Process).await?;
     let report = node.report();
     let summary = report.summary();
     let mut lines = vec![
@@ -48,6 +53,12 @@ pub async fn run(context: &Context) -> Result<Exit, Failure> {
         Line::fact("isolation", "mode", format!("{:?}", report.mode).to_lowercase()),
         Line::fact("isolation", "cgroups", format!("{:?}", report.cgroups).to_lowercase()),
     ];
+    lines.extend(
+        report.plain.iter().map(|found| Line {
+            help: Some(CONSENT.to_owned()),
+            ..Line::finding("isolation", found)
+        }),
+    );
     lines.extend(report.namespaces.iter().map(|found| Line::finding("namespaces", found)));
     lines.extend(report.limits.iter().map(|found| Line::finding("limits", found)));
     lines.push(Line::finding("network", &report.network));
@@ -70,7 +81,7 @@ pub async fn run(context: &Context) -> Result<Exit, Failure> {
         },
     });
     let has_git = lines.last().is_some_and(|line| line.ok);
-    let is_ready = report.usable() && has_git;
+    let is_ready = report.isolates() && has_git;
     let shell = node.shell().argv("SCRIPT").join(" ");
     lines.push(Line::fact("scripts", "shell", shell));
     lines.push(Line::fact("state", "folder", folder.display().to_string()));

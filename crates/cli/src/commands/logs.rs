@@ -17,6 +17,8 @@ use crate::failure::Failure;
 use crate::local::Records;
 use crate::named::IdStart;
 use crate::output::{self, Format};
+use crate::text;
+use crate::view::RunView;
 
 /// Arguments of `sandgate logs`.
 #[derive(Debug, Args)]
@@ -77,8 +79,11 @@ async fn local(context: &Context, command: &Logs) -> Result<Exit, Failure> {
     let run = find_run(context, &records, command.run.as_ref()).await?;
     let steps = records.store.steps(&context.tenant).of_run(run.id).await?;
     let step = find_step(&steps, &command.gate)?;
-    let text = match records.logs.read(run.id, step.id, 0, u64::MAX) {
-        Ok(text) => text,
+    if RunView::new(&run, &[]).is_plain() {
+        eprintln!("note: isolation: {}", text::PROCESS_LEVEL);
+    }
+    let output = match records.logs.read(run.id, step.id, 0, u64::MAX) {
+        Ok(output) => output,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let state = step.state.name();
             let message = format!("`{}` of {} wrote nothing; it is {state}", step.name, run.id);
@@ -87,14 +92,14 @@ async fn local(context: &Context, command: &Logs) -> Result<Exit, Failure> {
         Err(error) => return Err(error.into()),
     };
     let chosen = match command.stream {
-        None => text,
+        None => output,
         Some(which) => {
             let wanted = match which {
                 Which::Stdout => Stream::Stdout,
                 Which::Stderr => Stream::Stderr,
             };
             let mut chosen = Vec::new();
-            let mut rest = text.as_slice();
+            let mut rest = output.as_slice();
             for span in records.logs.spans(run.id, step.id)? {
                 let count = usize::try_from(span.bytes).unwrap_or(usize::MAX).min(rest.len());
                 let (part, after) = rest.split_at(count);

@@ -6,9 +6,11 @@ mod summary;
 use std::collections::BTreeSet;
 use std::io::Write;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use sandgate_chassis::{Hold, Shutdown};
-use sandgate_domain::{ErrorCode, GateResult, Run as RunRow, RunId, TrustTier, UnsupportedKey};
+use sandgate_domain::{
+    ErrorCode, GateResult, IsolationLevel, Run as RunRow, RunId, TrustTier, UnsupportedKey,
+};
 use sandgate_engine::plan::{Plan, PlanInput, plan};
 use sandgate_gate_runner::Origin;
 use sandgate_integration_agent::NewRun;
@@ -24,10 +26,15 @@ use crate::local::{Machine, Records};
 use crate::named::IdStart;
 use crate::output::{self, Format};
 use crate::progress::{self, Form, Style};
+use crate::text;
 use crate::view::RunView;
 
 pub use configuration::FILE_NAME;
 pub use configuration::facts;
+
+const GET_NAMESPACES: &str = "`sandgate doctor` tells what to do about each";
+const CONSENT: &str = "or, for code that you trust, `sandgate run --isolation process` runs its gates as plain processes \
+                       that reach your files, network and processes";
 
 /// The reason of what did not end because of a signal.
 const INTERRUPTED: &str = "interrupted";
@@ -49,6 +56,27 @@ pub struct Run {
     /// How many gates run at a time; the default is the number of processors, at least 2
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     jobs: Option<u16>,
+    /// The least isolation that is good enough; the best that this machine can hold is taken
+    #[arg(long, value_name = "LEVEL", value_enum, default_value = "namespaces")]
+    isolation: Least,
+}
+
+/// What `--isolation` takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Least {
+    /// All seven namespaces, or no run
+    Namespaces,
+    /// Plain processes of yours where namespaces can't be had: they reach all that you do
+    Process,
+}
+
+impl Least {
+    fn level(self) -> IsolationLevel {
+        match self {
+            Self::Namespaces => IsolationLevel::Namespaces,
+            Self::Process => IsolationLevel::Process,
+        }
+    }
 }
 
 /// What is tested.
@@ -83,14 +111,17 @@ pub async fn run(context: &Context, command: Run) -> Result<Exit, Failure> {
     // A server works on every step of its folder, so it would take those of this run.
     let _hold = Hold::shared(&context.data_dir()?)?;
     let records = Records::open(context).await?;
-    let machine = Machine::open(context, &records).await?;
-    require_isolation(&machine)?;
+    let machine = Machine::open_at(context, &records, command.isolation.level()).await?;
+    require_isolation(&machine)
+        .map_err(|refusal| refusal.help(format!("{GET_NAMESPACES}; {CONSENT}")))?;
+    let slots = slots(&machine.node, command.jobs)?;
     let unsupported = [configured.unsupported, entries(&subject.tree)].concat();
     for key in &unsupported {
         eprintln!("warning: {}:{}: `{}` {}", key.file, key.line, key.key, key.instead);
     }
-    if !context.global.quiet && matches!(context.global.progress.decide(), Form::Tty | Form::Plain)
-    {
+    let is_isolated = machine.node.level() == IsolationLevel::Namespaces;
+    let is_told = matches!(context.global.progress.decide(), Form::Tty | Form::Plain);
+    if is_isolated && is_told && !context.global.quiet {
         eprintln!("{}", sandboxes(&machine.node));
     }
     let new = NewRun {
@@ -112,7 +143,6 @@ pub async fn run(context: &Context, command: Run) -> Result<Exit, Failure> {
     let branch = branch.and_then(|name| name.parse::<BranchName>().ok());
     let checkout = Checkout { repository: subject.repository, tree: subject.tree, base, branch };
     let work = Work { context, records: &records, machine: &machine };
-    let slots = command.jobs.map_or_else(default_slots, usize::from);
     let run = work.drive(new, checkout, &plan, slots, &shutdown).await?;
     work.tidy().await;
     finish(context, &records, run, shutdown.soft.is_cancelled()).await
@@ -170,8 +200,23 @@ pub fn require_isolation(machine: &Machine) -> Result<(), Failure> {
     let lines: Vec<String> =
         missing.map(|found| format!("  {}: {}", found.name, found.reason)).collect();
     let message = format!("this machine can't hold an isolated sandbox:\n{}", lines.join("\n"));
-    Err(Failure::new(ErrorCode::Unsupported, message)
-        .help("`sandgate doctor` tells what to do about each"))
+    Err(Failure::new(ErrorCode::Unsupported, message).help(GET_NAMESPACES))
+}
+
+/// How many gates run at a time. Plain ones run one after the other, as all see their files at the same path.
+fn slots(node: &Node, jobs: Option<u16>) -> Result<usize, Failure> {
+    match (node.level(), jobs) {
+        (IsolationLevel::Namespaces, _) => Ok(jobs.map_or_else(default_slots, usize::from)),
+        (IsolationLevel::Process, None | Some(1)) => {
+            node.reserve()?;
+            eprintln!("warning: isolation: {}", text::PROCESS_LEVEL);
+            Ok(1)
+        }
+        (IsolationLevel::Process, Some(_)) => {
+            let message = "at the process level gates run one after the other, at the same path";
+            Err(Failure::new(ErrorCode::Unsupported, message).help("leave --jobs out"))
+        }
+    }
 }
 
 /// How gates are isolated, and what they see of homes.
@@ -277,7 +322,12 @@ impl Work<'_> {
         } else {
             self.context.global.progress.decide()
         };
-        Style { form, colour: self.context.colour, output: self.context.global.verbose > 0 }
+        let heading = match self.machine.node.level() {
+            IsolationLevel::Namespaces => None,
+            IsolationLevel::Process => Some(text::PROCESS_LEVEL),
+        };
+        let output = self.context.global.verbose > 0;
+        Style { form, colour: self.context.colour, output, heading }
     }
 
     /// Removes what nobody needs any more. A fault here is said, and does not change the verdict.

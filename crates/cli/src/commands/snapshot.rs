@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Subcommand;
-use sandgate_domain::{LayerId, Snapshot as Row, SnapshotId, SnapshotState};
+use sandgate_domain::{IsolationLevel, LayerId, Snapshot as Row, SnapshotId, SnapshotState};
 use sandgate_node::{GitProgram, Node, Repository};
 use sandgate_snapshot_service::{KEEP_APPROVED, SnapshotService};
 use sandgate_store::{Page, PageRequest};
@@ -71,6 +71,8 @@ struct View {
     bytes: Option<u64>,
     layers: Vec<String>,
     base_fingerprint: String,
+    /// The level at which it was made, and at which alone it can be entered.
+    isolation: IsolationLevel,
     created_at: String,
     expires_at: Option<String>,
     pinned: bool,
@@ -92,6 +94,7 @@ impl From<&Row> for View {
             bytes,
             layers: row.layers.iter().map(ToString::to_string).collect(),
             base_fingerprint: row.base_fingerprint.clone(),
+            isolation: row.entry.isolation,
             created_at: text::time(row.created_at),
             expires_at: row.expires_at.map(text::time),
             pinned: row.pinned,
@@ -112,7 +115,8 @@ pub async fn run(context: &Context, command: Snapshot) -> Result<Exit, Failure> 
             let snapshot = find(&records.snapshots, &id).await?;
             let id = snapshot.id;
             records.snapshots.delete(id).await?;
-            let node = open_node(context, records.folder.join("node")).await?;
+            let node =
+                open_node(context, records.folder.join("node"), IsolationLevel::Namespaces).await?;
             let own = records.snapshots.forget_unfindable(&snapshot.layers).await?;
             let freed = remove_files(&node, own).await?;
             let others = remove_layers(&records.snapshots, &node, IDLE_LAYERS).await?;
@@ -120,7 +124,8 @@ pub async fn run(context: &Context, command: Snapshot) -> Result<Exit, Failure> 
         }
         Snapshot::Prune { all_layers } => {
             let expired = records.snapshots.prune(KEEP_APPROVED).await?;
-            let node = open_node(context, records.folder.join("node")).await?;
+            let node =
+                open_node(context, records.folder.join("node"), IsolationLevel::Namespaces).await?;
             let idle = if all_layers { Duration::ZERO } else { IDLE_LAYERS };
             let freed = remove_layers(&records.snapshots, &node, idle).await?;
             removed(context, &expired, freed)?;

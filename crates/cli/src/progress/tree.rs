@@ -6,8 +6,8 @@ use std::time::Instant;
 use sandgate_domain::GateResult;
 use sandgate_integration_agent::Progress;
 
-use super::View;
 use super::board::{Board, State, Step};
+use super::{Style, View};
 use crate::text::{duration, paint, paint_result, result_mark};
 
 const SPINNER: [&str; 8] = ["⣾", "⣽", "⣻", "⢿", "⡿", "⣟", "⣯", "⣷"];
@@ -17,13 +17,15 @@ const SHOWN_TAIL: usize = 12;
 /// The tree on the terminal.
 pub struct Tree {
     colour: bool,
+    heading: Option<&'static str>,
     began: Instant,
     drawn: usize,
 }
 
 impl Tree {
-    pub fn new(colour: bool) -> Self {
-        Self { colour, began: Instant::now(), drawn: 0 }
+    pub fn new(style: Style) -> Self {
+        let Style { colour, heading, .. } = style;
+        Self { colour, heading, began: Instant::now(), drawn: 0 }
     }
 
     fn draw(&mut self, board: &Board, last: bool) {
@@ -51,7 +53,7 @@ impl Tree {
 
     fn lines(&self, board: &Board, last: bool) -> Vec<String> {
         let width = board.name_width();
-        let mut lines = Vec::new();
+        let mut lines: Vec<String> = self.heading.iter().map(|text| (*text).to_owned()).collect();
         for step in &board.steps {
             lines.push(self.step_line(step, width));
             lines.extend(self.below(step, last));

@@ -12,6 +12,7 @@ mod generated;
 mod hostile;
 mod input;
 mod limits;
+mod process_level;
 mod proposing;
 mod real_repositories;
 mod running;

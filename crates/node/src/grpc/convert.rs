@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use sandgate_domain::{ErrorCode, LayerId, SandboxId, StepId};
+use sandgate_domain::{ErrorCode, LayerId, SandboxId, StepId, TrustTier};
 use sandgate_wire::node::v1 as wire;
 use sandgate_wire::{required_field, status};
 use tonic::Status;
@@ -49,6 +49,7 @@ pub(super) fn source(source: Option<wire::Source>) -> Result<Source, Status> {
 pub(super) fn spec(
     id: SandboxId,
     step: Option<StepId>,
+    tier: TrustTier,
     spec: Option<wire::SandboxSpec>,
 ) -> Result<Request, Status> {
     let spec = spec.ok_or_else(|| missing("spec"))?;
@@ -56,6 +57,7 @@ pub(super) fn spec(
     Ok(Request {
         id,
         step,
+        tier,
         layers: layers(&spec.layers)?,
         network: spec.network,
         private_ranges: spec.private_ranges,

@@ -32,6 +32,7 @@ pub struct LayerBuild<'a> {
     folder: PathBuf,
     lock: File,
     published: bool,
+    whole: bool,
 }
 
 impl<'a> LayerBuild<'a> {
@@ -50,7 +51,7 @@ impl<'a> LayerBuild<'a> {
             Err(Errno::WOULDBLOCK) => return Err(Error::LayerBusy(id)),
             Err(errno) => return Err(Error::system("lock", &folder)(errno)),
         }
-        let build = Self { store, id, folder, lock, published: false };
+        let build = Self { store, id, folder, lock, published: false, whole: false };
         if !resume {
             super::remove_tree(&build.lock, c"diff")?;
             let diff = build.path();
@@ -83,7 +84,9 @@ impl<'a> LayerBuild<'a> {
             Durability::Synced => None,
             Durability::UntilReboot => Some(self.store.boot().to_owned()),
         };
-        Record { bytes: usage.bytes, files: usage.files, unsynced_boot }.write(&self.folder)?;
+        let whole = self.whole;
+        Record { bytes: usage.bytes, files: usage.files, unsynced_boot, whole }
+            .write(&self.folder)?;
         if durability == Durability::Synced {
             syncfs(&self.lock).map_err(Error::system("sync", &self.folder))?;
         }
@@ -116,6 +119,11 @@ impl<'a> LayerBuild<'a> {
     /// Moves a finished directory in as the root of the layer.
     pub(super) fn adopt(&self, upper: &Path) -> Result<(), Error> {
         fs::rename(upper, self.path()).map_err(Error::io("move", upper))
+    }
+
+    /// Whether nothing of the layers below shows.
+    pub(super) fn set_whole(&mut self, whole: bool) {
+        self.whole = whole;
     }
 
     /// Keeps the unfinished layer for a later attempt.

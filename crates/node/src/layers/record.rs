@@ -20,6 +20,8 @@ pub struct Layer {
     pub bytes: u64,
     /// Its files, directories and links, without the root.
     pub files: u64,
+    /// Whether it holds everything: nothing of the layers below it shows.
+    pub whole: bool,
 }
 
 /// The file `record.json` of a layer.
@@ -30,6 +32,9 @@ pub(super) struct Record {
     pub files: u64,
     /// The boot in which it was written without waiting for the disk; `None` if it was synced.
     pub unsynced_boot: Option<String>,
+    /// Whether nothing of the layers below it shows. Said here, as not every file system has the attribute for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub whole: bool,
 }
 
 const NAME: &str = "record.json";

@@ -39,6 +39,7 @@ impl LayerStore {
             return Ok(layer);
         }
         let mut build = LayerBuild::start(self, id, true)?;
+        build.set_whole(scratch.is_whole());
         // From the adoption on, the files exist nowhere else: a failure must keep them for another attempt.
         let has_files = build.has_diff();
         if !has_files {

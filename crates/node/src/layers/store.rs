@@ -37,12 +37,22 @@ pub struct Usage {
 pub struct Scratch {
     sandbox: SandboxId,
     folder: PathBuf,
+    whole: bool,
 }
 
 impl Scratch {
     /// The sandbox that it belongs to.
     pub fn sandbox(&self) -> SandboxId {
         self.sandbox
+    }
+
+    /// Says that it holds all files that the sandbox sees, not only those that it changed: the process level.
+    pub(crate) fn whole(self) -> Self {
+        Self { whole: true, ..self }
+    }
+
+    pub(super) fn is_whole(&self) -> bool {
+        self.whole
     }
 
     /// The directory that takes the writes.
@@ -57,8 +67,13 @@ impl Scratch {
 
     /// What the sandbox has written so far. It may be running.
     pub fn usage(&self) -> Result<Usage, Error> {
-        measure(open_folder(&self.upper())?, Tree::Living)
+        usage(&self.upper())
     }
+}
+
+/// What a folder takes to which a sandbox may be writing.
+pub(crate) fn usage(folder: &Path) -> Result<Usage, Error> {
+    measure(open_folder(folder)?, Tree::Living)
 }
 
 /// The layers of one machine. Cheap to open; many processes may have it open at a time.
@@ -126,7 +141,7 @@ impl LayerStore {
             &folder,
             rustix::fs::RenameFlags::NOREPLACE,
         ) {
-            Ok(()) => Ok(Scratch { sandbox, folder }),
+            Ok(()) => Ok(Scratch { sandbox, folder, whole: false }),
             Err(Errno::EXIST) => {
                 super::remove_tree(&self.scratch, &c_name(&format!(".new-{sandbox}")))?;
                 Err(Error::ScratchExists(sandbox))
@@ -138,7 +153,7 @@ impl LayerStore {
     /// The writable layer that `sandbox` has already, if any.
     pub fn scratch(&self, sandbox: SandboxId) -> Option<Scratch> {
         let folder = self.root.join("scratch").join(sandbox.to_string());
-        folder.is_dir().then_some(Scratch { sandbox, folder })
+        folder.is_dir().then_some(Scratch { sandbox, folder, whole: false })
     }
 
     /// Removes the writable layer of a stopped sandbox. Removing it twice is no error.
@@ -162,7 +177,8 @@ impl LayerStore {
         if !path.is_dir() {
             return Err(Error::Corrupt { layer: id, what: "its files are missing".to_owned() });
         }
-        Ok(Some(Layer { id, path, bytes: record.bytes, files: record.files }))
+        let Record { bytes, files, whole, .. } = record;
+        Ok(Some(Layer { id, path, bytes, files, whole }))
     }
 
     /// Makes layers outlast a restart of the machine, since something stands on them that can't be made again.

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sandgate_domain::{Resources, RunId, SandboxId, StepId, TenantId, Timestamp};
+use sandgate_domain::{
+    IsolationLevel, Resources, RunId, SandboxId, StepId, TenantId, Timestamp, TrustTier,
+};
 use sandgate_node::{HostEnvironment, Node, NodeConfig, NodeService};
 use sandgate_testkit::MockClock;
 use sandgate_wire::node::v1::exec_event::ended::How;
@@ -28,16 +30,18 @@ use uuid::Uuid;
 use crate::support::{layer_id, sandbox_id, search_path};
 
 /// A node of its own, called over its contract.
-struct Machine {
-    folder: TempDir,
-    node: NodeClient<Connection>,
+pub struct Machine {
+    pub folder: TempDir,
+    pub node: NodeClient<Connection>,
+    /// Why no sandbox can be made.
+    obstacle: Option<String>,
     _services: InProcess,
 }
 
 /// The step that sandboxes are made for.
-const STEP: u128 = 5;
+pub const STEP: u128 = 5;
 
-fn step_id(number: u128) -> StepId {
+pub fn step_id(number: u128) -> StepId {
     StepId::from_uuid(Uuid::from_u128(number))
 }
 
@@ -53,8 +57,12 @@ fn held_by<T>(message: T, step: u128, fence: u64) -> Request<T> {
     with_step_token(message, &key().sign(&token))
 }
 
-fn held<T>(message: T) -> Request<T> {
+pub fn held<T>(message: T) -> Request<T> {
     held_by(message, STEP, 1)
+}
+
+fn member() -> String {
+    TrustTier::Member.to_string()
 }
 
 fn key() -> TokenKey {
@@ -71,20 +79,29 @@ struct Seen {
 impl Machine {
     /// None where no sandbox can be made; then the reason is told.
     async fn open(test: &str) -> Option<Self> {
-        let folder = TempDir::new().unwrap();
-        let host = HostEnvironment { home: None, path: search_path(), variables: Vec::new() };
-        let config = NodeConfig { folder: folder.path().join("node"), host };
-        let node = Node::open(config).await.unwrap();
-        if let Some(missing) = node.report().obstacle.as_ref().filter(|found| !found.held) {
-            sandgate_testkit::skip(test, &missing.reason);
+        let machine = Self::open_at(IsolationLevel::Namespaces).await;
+        if let Some(reason) = &machine.obstacle {
+            sandgate_testkit::skip(test, reason);
             return None;
         }
+        Some(machine)
+    }
+
+    /// A machine with consent to this level.
+    pub async fn open_at(least: IsolationLevel) -> Self {
+        let folder = TempDir::new().unwrap();
+        let host = HostEnvironment { home: None, path: search_path(), variables: Vec::new() };
+        let config = NodeConfig { folder: folder.path().join("node"), host, least };
+        let node = Node::open(config).await.unwrap();
+        let report = node.report();
+        let missing = report.namespaces.iter().chain(&report.obstacle).find(|found| !found.held);
+        let obstacle = missing.map(|missing| missing.reason.clone());
         let services = InProcess::new();
         let guard = StepGuard::new(key(), Arc::new(MockClock::default()));
         let service = NodeServer::new(NodeService::new(node, guard));
         services.bind(Routes::new(service)).unwrap();
         let node = NodeClient::new(services.connection());
-        Some(Self { folder, node, _services: services })
+        Self { folder, node, obstacle, _services: services }
     }
 
     async fn create(&self, number: u128, limits: Resources) -> SandboxId {
@@ -95,7 +112,8 @@ impl Machine {
             ..SandboxSpec::default()
         };
         let step = Some(step_id(STEP).to_string());
-        let request = CreateSandboxRequest { id: id.to_string(), spec: Some(spec), step };
+        let request =
+            CreateSandboxRequest { id: id.to_string(), spec: Some(spec), step, tier: member() };
         let reply = self.node.clone().create_sandbox(request).await.unwrap().into_inner();
         assert_eq!(reply.environment.get("CI").map(String::as_str), Some("true"));
         id
@@ -120,7 +138,15 @@ impl Machine {
         follow(events).await
     }
 
-    fn run_folder(&self, id: SandboxId) -> PathBuf {
+    /// Runs a script again and again until it ends so.
+    async fn until(&self, id: SandboxId, script: &str, code: i32, otherwise: &str) {
+        let deadline = tokio::time::Instant::now() + SOON;
+        while self.run(id, script, SOON).await.ended.how != Some(How::ExitCode(code)) {
+            assert!(tokio::time::Instant::now() < deadline, "{otherwise}");
+        }
+    }
+
+    pub fn run_folder(&self, id: SandboxId) -> PathBuf {
         self.folder.path().join("node/sandboxes").join(id.to_string())
     }
 }
@@ -189,17 +215,10 @@ async fn nobody_waiting_ends_a_command() {
             break;
         }
     }
-    let before = machine.run(id, SLEEPS, SOON).await;
-    assert_eq!(before.ended.how, Some(How::ExitCode(0)), "the control: it is there");
+    // The shell tells that it is on before it becomes the `sleep`.
+    machine.until(id, SLEEPS, 0, "the control: it is there").await;
     drop(events);
-    let deadline = tokio::time::Instant::now() + SOON;
-    loop {
-        let now = machine.run(id, SLEEPS, SOON).await;
-        if now.ended.how == Some(How::ExitCode(1)) {
-            break;
-        }
-        assert!(tokio::time::Instant::now() < deadline, "the command goes on without a listener");
-    }
+    machine.until(id, SLEEPS, 1, "the command goes on without a listener").await;
 }
 
 #[tokio::test]
@@ -295,7 +314,8 @@ async fn what_can_not_be_meant_is_refused_with_the_field() {
         node.kill(held(KillRequest { sandbox: "../../etc".to_owned() })).await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument);
     assert!(refused.message().contains("`sandbox`"), "{refused}");
-    let no_spec = CreateSandboxRequest { id: sandbox_id(3).to_string(), spec: None, step: None };
+    let id = sandbox_id(3).to_string();
+    let no_spec = CreateSandboxRequest { id, spec: None, step: None, tier: member() };
     let refused = node.create_sandbox(no_spec).await.unwrap_err();
     assert!(refused.message().contains("`spec`"), "{refused}");
     let missing = SandboxSpec {
@@ -304,8 +324,8 @@ async fn what_can_not_be_meant_is_refused_with_the_field() {
         directory: "/tmp".to_owned(),
         ..SandboxSpec::default()
     };
-    let request =
-        CreateSandboxRequest { id: sandbox_id(4).to_string(), spec: Some(missing), step: None };
+    let id = sandbox_id(4).to_string();
+    let request = CreateSandboxRequest { id, spec: Some(missing), step: None, tier: member() };
     let refused = node.create_sandbox(request).await.unwrap_err();
     assert_eq!(refused.code(), Code::NotFound, "{refused}");
     assert!(!machine.run_folder(sandbox_id(4)).exists(), "nothing is left behind");

@@ -11,6 +11,7 @@ mod base;
 mod contract;
 mod layers;
 mod ordinary_user;
+mod process_level;
 mod repository;
 mod source;
 mod support;

@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sandgate_domain::Resources;
+use sandgate_domain::{IsolationLevel, Resources};
 
 use super::spawn::Inner;
 use super::{Engine, LAYER_OWNER, Shared};
 use crate::Error;
 use crate::cgroup::{Cgroups, Controller, Group};
+use crate::plain::Place;
 use crate::process::ExitStatus;
 use crate::report::{Finding, Mode, NAMESPACES, Report};
 use crate::sandbox::Sandbox;
@@ -22,6 +23,11 @@ use crate::wire::{Event, IdMap, Probe, Request};
 
 const MEMORY: u64 = 24 << 20;
 const PIDS: u32 = 12;
+/// The same where other processes of the user count, too, and come and go meanwhile.
+const PIDS_AMONG_OTHERS: u32 = 80;
+/// How often, and after what pause, a process is asked for that was refused.
+const ROOM_TRIES: u32 = 50;
+const ROOM_PAUSE: Duration = Duration::from_millis(20);
 const FILE: u64 = 1 << 20;
 /// Less than the spin uses.
 const CPU_MILLIS: u32 = 250;
@@ -41,19 +47,24 @@ pub async fn probe(config: EngineConfig) -> Result<Engine, Error> {
         }
     }
     let mut report = Report {
+        level: IsolationLevel::Namespaces,
         mode: if prepared.id_map == IdMap::Range { Mode::Root } else { Mode::User },
         cgroups: cgroups.flavour,
         namespaces: prepared.findings(),
         limits: nothing_limited("no sandbox can be made"),
         network: Finding::missing("network", "no sandbox can be made", "see the namespaces"),
         obstacle: None,
+        plain: None,
     };
     let mut shared = Shared::new(config, prepared.id_map, cgroups);
     let mut fds = prepared.fds.into_iter();
     (shared.program, shared.id_map_fd) = (fds.next(), fds.next());
     let shared = Arc::new(shared);
-    if report.usable() {
-        try_all(&shared, &mut report).await?;
+    if report.isolates() {
+        try_all(&shared, &mut report, IsolationLevel::Namespaces).await?;
+    }
+    if !report.isolates() && shared.config.plain.is_some() {
+        try_all(&shared, &mut report, IsolationLevel::Process).await?;
     }
     Ok(Engine { shared, report: Arc::new(report) })
 }
@@ -167,7 +178,11 @@ impl Drop for Folder {
 }
 
 /// Makes one sandbox with small limits and breaks each of them.
-async fn try_all(shared: &Arc<Shared>, report: &mut Report) -> Result<(), Error> {
+async fn try_all(
+    shared: &Arc<Shared>,
+    report: &mut Report,
+    level: IsolationLevel,
+) -> Result<(), Error> {
     let state = &shared.config.state_dir;
     let fail = || Error::host(format!("could not use the state directory {}", state.display()));
     let state = fs::canonicalize(state).map_err(fail())?;
@@ -175,7 +190,7 @@ async fn try_all(shared: &Arc<Shared>, report: &mut Report) -> Result<(), Error>
     for name in ["lower", "upper", "work"] {
         let path = folder.0.join(name);
         fs::create_dir(&path).map_err(fail())?;
-        if report.mode == Mode::Root {
+        if report.mode == Mode::Root && level == IsolationLevel::Namespaces {
             let (user, group) = LAYER_OWNER;
             std::os::unix::fs::chown(&path, Some(user), Some(group)).map_err(fail())?;
         }
@@ -185,7 +200,7 @@ async fn try_all(shared: &Arc<Shared>, report: &mut Report) -> Result<(), Error>
         memory_bytes: MEMORY,
         disk_bytes: FILE,
         disk_inodes: 1000,
-        pids: PIDS,
+        pids: probed_pids(shared, level),
     };
     let spec = Spec {
         name: "probe".to_owned(),
@@ -193,23 +208,28 @@ async fn try_all(shared: &Arc<Shared>, report: &mut Report) -> Result<(), Error>
         upper: folder.0.join("upper"),
         work: folder.0.join("work"),
         binds: Vec::new(),
-        network: Network::Proxied,
+        network: match level {
+            IsolationLevel::Namespaces => Network::Proxied,
+            IsolationLevel::Process => Network::None,
+        },
         limits,
     };
     let upper = spec.upper.clone();
-    let mut sandbox = match shared.create(spec, true).await {
-        Ok(sandbox) => sandbox,
-        Err(error) => {
-            report.obstacle = Some(obstacle(&error));
-            return Ok(());
+    let Some(mut sandbox) = try_one(shared, report, level, spec).await else { return Ok(()) };
+    report.network = match (level, sandbox.take_proxy_listener()) {
+        (IsolationLevel::Process, _) => {
+            let reason = "plain processes use the network of the machine";
+            Finding::missing("network", reason, "get namespaces")
+        }
+        (IsolationLevel::Namespaces, Some(_)) => {
+            Finding::held("network", "own namespace; the proxy listens inside")
+        }
+        (IsolationLevel::Namespaces, None) => {
+            Finding::missing("network", "the listener did not arrive", "report this")
         }
     };
-    report.network = match sandbox.take_proxy_listener() {
-        Some(_) => Finding::held("network", "own namespace; the proxy listens inside"),
-        None => Finding::missing("network", "the listener did not arrive", "report this"),
-    };
     let (disk_bytes, disk_inodes) = disk(&sandbox, &upper).await?;
-    let pids = pids(shared, &sandbox).await?;
+    let pids = pids(shared, &sandbox, level).await?;
     let cpu = cpu(shared, &sandbox).await?;
     // Last, as it may take pid 1 with it.
     let memory = memory(shared, &sandbox).await?;
@@ -220,19 +240,57 @@ async fn try_all(shared: &Arc<Shared>, report: &mut Report) -> Result<(), Error>
     Ok(())
 }
 
+/// Makes the sandbox of the probe, and notes the level, or why it can't be had.
+async fn try_one(
+    shared: &Arc<Shared>,
+    report: &mut Report,
+    level: IsolationLevel,
+    spec: Spec,
+) -> Option<Sandbox> {
+    let made = match level {
+        IsolationLevel::Namespaces => shared.create(spec, true).await,
+        IsolationLevel::Process => {
+            // Not where the sandboxes of callers lie, of which there may be one now.
+            let place = Place { root: spec.upper.clone(), upper: spec.upper.clone() };
+            shared.start_plain(spec, place, None, true).await
+        }
+    };
+    match (level, made) {
+        (IsolationLevel::Namespaces, Ok(sandbox)) => Some(sandbox),
+        (IsolationLevel::Process, Ok(sandbox)) => {
+            report.level = level;
+            let how = "processes of this user, in a copy of their files; nothing hides the machine";
+            report.plain = Some(Finding::held("process", how));
+            Some(sandbox)
+        }
+        (IsolationLevel::Namespaces, Err(error)) => {
+            report.obstacle = Some(obstacle(&error));
+            None
+        }
+        (IsolationLevel::Process, Err(error)) => {
+            let reason = with_cause(&error);
+            report.plain = Some(Finding::missing("process", reason, "report this"));
+            None
+        }
+    }
+}
+
+fn with_cause(error: &Error) -> String {
+    let cause = std::error::Error::source(error);
+    format!("{error}{}", cause.map(|cause| format!(": {cause}")).unwrap_or_default())
+}
+
 fn obstacle(error: &Error) -> Finding {
     if let Error::Unsupported { what, reason, instead } = error {
         return Finding::missing("sandbox", format!("{what}: {reason}"), instead.clone());
     }
-    let cause = std::error::Error::source(error);
-    let cause = cause.map(|cause| format!(": {cause}")).unwrap_or_default();
     let instead = "the state directory must be on a file system that overlay can write to (ext4, xfs, \
                    btrfs, tmpfs; not overlay itself), on a kernel of 5.19 or later";
-    Finding::missing("sandbox", format!("{error}{cause}"), instead)
+    Finding::missing("sandbox", with_cause(error), instead)
 }
 
 async fn disk(sandbox: &Sandbox, upper: &Path) -> Result<(Finding, Finding), Error> {
-    let refused = sandbox.run_probe(Probe::FileSize(FILE)).await?;
+    let refused = try_probe(sandbox, Probe::FileSize(FILE)).await?;
     let quota = Quota { bytes: u64::MAX, inodes: u64::MAX };
     let seen = measure(upper, quota);
     let how = "the writable layer is measured while it grows; breaking it kills";
@@ -249,16 +307,41 @@ async fn disk(sandbox: &Sandbox, upper: &Path) -> Result<(Finding, Finding), Err
     Ok((found("disk_bytes"), found("disk_inodes")))
 }
 
-async fn pids(shared: &Shared, sandbox: &Sandbox) -> Result<Finding, Error> {
-    let outcome = sandbox.run_probe(Probe::Forks(PIDS * 3)).await?;
+/// Runs a probe. Where other processes of the user count, they may leave no room for a moment.
+async fn try_probe(sandbox: &Sandbox, probe: Probe) -> Result<ExitStatus, Error> {
+    for _ in 0..ROOM_TRIES {
+        match sandbox.run_probe(probe).await {
+            Err(Error::Exec { source, .. }) if source.raw_os_error() == Some(libc::EAGAIN) => {}
+            other => return other,
+        }
+        tokio::time::sleep(ROOM_PAUSE).await;
+    }
+    sandbox.run_probe(probe).await
+}
+
+fn probed_pids(shared: &Shared, level: IsolationLevel) -> u32 {
+    match (shared.cgroups.has(Controller::Pids), level) {
+        (false, IsolationLevel::Process) => PIDS_AMONG_OTHERS,
+        (true, _) | (false, IsolationLevel::Namespaces) => PIDS,
+    }
+}
+
+async fn pids(shared: &Shared, sandbox: &Sandbox, level: IsolationLevel) -> Result<Finding, Error> {
+    let limit = probed_pids(shared, level);
+    let outcome = try_probe(sandbox, Probe::Forks(limit * 3)).await?;
     sandbox.kill_processes().await;
-    let how = if shared.cgroups.has(Controller::Pids) {
-        "cgroup"
-    } else {
-        "RLIMIT_NPROC, counted in the sandbox's own user namespace"
+    let (how, most) = match (shared.cgroups.has(Controller::Pids), level) {
+        (true, _) => ("cgroup", limit),
+        (false, IsolationLevel::Namespaces) => {
+            ("RLIMIT_NPROC, counted in the sandbox's own user namespace", limit)
+        }
+        // Others of this user come and go while it is tried.
+        (false, IsolationLevel::Process) => {
+            ("RLIMIT_NPROC, counted with the other processes of this user", limit * 2)
+        }
     };
     match outcome {
-        ExitStatus::Exited(count) if (1..=PIDS as i32).contains(&count) => {
+        ExitStatus::Exited(count) if (1..=most as i32).contains(&count) => {
             Ok(Finding::held("pids", how))
         }
         other @ (ExitStatus::Exited(_) | ExitStatus::Signaled(_)) => {
@@ -278,7 +361,7 @@ async fn cpu(shared: &Shared, sandbox: &Sandbox) -> Result<Finding, Error> {
     // On a busy machine one spin may be spread so thin that it stays within the limit.
     for _ in 0..SPINS {
         tokio::select! {
-            ended = sandbox.run_probe(Probe::Spin(SPIN_MILLISECONDS)) => {
+            ended = try_probe(sandbox, Probe::Spin(SPIN_MILLISECONDS)) => {
                 ended?;
             }
             () = until(is_throttled) => break,
@@ -307,7 +390,7 @@ async fn memory(shared: &Shared, sandbox: &Sandbox) -> Result<Finding, Error> {
     if !shared.cgroups.has(Controller::Memory) {
         return Ok(unlimited(shared, Controller::Memory, ""));
     }
-    let outcome = sandbox.run_probe(Probe::Memory(MEMORY * 2)).await?;
+    let outcome = try_probe(sandbox, Probe::Memory(MEMORY * 2)).await?;
     let kills = sandbox.usage().oom_kills;
     if outcome == ExitStatus::Signaled(libc::SIGKILL) && kills.is_some_and(|kills| kills > 0) {
         return Ok(Finding::held("memory", "cgroup"));

@@ -50,11 +50,17 @@ impl Starting {
 }
 
 /// Forks and executes; the outcome is known later.
-pub(super) fn start(exec: &Exec, fds: Vec<OwnedFd>) -> Result<(Pid, Option<Starting>), Failure> {
+///
+/// With `dies` the command itself is killed when this process ends, which the end of a namespace does anyway.
+pub(super) fn start(
+    exec: &Exec,
+    fds: Vec<OwnedFd>,
+    dies: bool,
+) -> Result<(Pid, Option<Starting>), Failure> {
     let streams = Given::open(exec, fds)?;
     let flags = rustix::pipe::PipeFlags::CLOEXEC | rustix::pipe::PipeFlags::NONBLOCK;
     let (outcome, tell) = rustix::pipe::pipe_with(flags).step("make a pipe")?;
-    let program = Program::new(exec)?;
+    let program = Program { dies, ..Program::new(exec)? };
     match raw::fork().step("fork")? {
         None => {
             let (step, error) = become_program(&program, &streams);
@@ -107,6 +113,7 @@ struct Program {
     env: Vec<CString>,
     cwd: CString,
     terminal: bool,
+    dies: bool,
 }
 
 impl Program {
@@ -123,7 +130,7 @@ impl Program {
         let cwd = text(&exec.cwd.clone().into_os_string())?;
         let candidates = candidates(exec)?;
         let terminal = matches!(exec.streams, Streams::Terminal { .. });
-        Ok(Self { candidates, argv, env, cwd, terminal })
+        Ok(Self { candidates, argv, env, cwd, terminal, dies: false })
     }
 }
 
@@ -147,6 +154,12 @@ fn candidates(exec: &Exec) -> Result<Vec<CString>, Failure> {
 fn become_program(program: &Program, streams: &Given) -> (u8, io::Error) {
     if let Err(error) = rustix::process::setsid() {
         return (3, error.into());
+    }
+    if program.dies
+        && let Err(error) =
+            raw::process_control(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong)
+    {
+        return (3, error);
     }
     // Copies above the three, as a later one may be in the place of an earlier.
     let mut copies = Vec::new();

@@ -13,7 +13,7 @@ use crate::wire::{Event, IdMap, Launch};
 pub(crate) const RANGE: (u32, u32) = (100_000, 65_536);
 
 /// More likely to be killed than the host's own programs when the whole machine is out of memory.
-const OOM_SCORE: &str = "500";
+pub(super) const OOM_SCORE: &str = "500";
 
 pub(super) fn launch(
     control: &OwnedFd,
@@ -28,7 +28,7 @@ pub(super) fn launch(
     let cgroup = if launch.has_cgroup { Some(fds.next().ok_or_else(bad_request)?) } else { None };
     fs::write("/proc/self/oom_score_adj", OOM_SCORE).step("lower the importance for memory")?;
     fs::write("/proc/self/comm", super::INIT_NAME).step("set the process name")?;
-    privileges::set_hard_limits(launch).step("set resource limits")?;
+    privileges::set_hard_limits(launch.file_bytes).step("set resource limits")?;
     // Inside the new mount namespace this is still the same place; a path might no longer be reachable.
     rustix::process::chdir(&launch.stage)
         .step(format!("enter the state directory {}", launch.stage.display()))?;
@@ -155,7 +155,7 @@ fn first_process(
                 return 3;
             }
             drop(listener);
-            serve::serve(control, launch.probe)
+            serve::serve(control, launch.probe, serve::Reach::Namespace)
         }
         Err(failure) => {
             let told = tell(control, &Event::Failed { step: failure.step, errno: failure.errno });

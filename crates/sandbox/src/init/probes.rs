@@ -59,7 +59,7 @@ fn forks(most: u32) -> i32 {
 }
 
 fn file_size(bytes: u64) -> i32 {
-    let written = std::fs::File::create("/probe")
+    let written = std::fs::File::create("probe")
         .and_then(|file| std::os::unix::fs::FileExt::write_at(&file, b"x", bytes).map(drop));
     written.err().and_then(|error| error.raw_os_error()).unwrap_or(0)
 }

@@ -97,8 +97,9 @@ fn refuse(errno: i32) -> sock_filter {
     step(RETURN, libc::SECCOMP_RET_ERRNO | errno as u32, 0, 0)
 }
 
-/// The program; the same for every sandbox.
-pub(super) fn program() -> Vec<sock_filter> {
+/// The program. At the process level `spared` are processes that commands must not signal, as they could there; nor
+/// everything of the user at once, which there is more than the sandbox. It keeps mistakes out, not attacks.
+pub(super) fn program(spared: &[u32]) -> Vec<sock_filter> {
     let kill = step(RETURN, libc::SECCOMP_RET_KILL_PROCESS, 0, 0);
     let allow = step(RETURN, libc::SECCOMP_RET_ALLOW, 0, 0);
     let mut program = vec![
@@ -118,6 +119,14 @@ pub(super) fn program() -> Vec<sock_filter> {
         program.extend([step(EQUAL, number as u32, 0, 1), refuse(libc::EPERM)]);
     }
     let first = step(LOAD, OFFSET_ARGUMENTS, 0, 0);
+    if !spared.is_empty() {
+        let number = spared.len() as u8;
+        program.extend([step(EQUAL, libc::SYS_kill as u32, 0, 2 * (number + 1) + 2), first]);
+        for pid in spared.iter().copied().chain([u32::MAX]) {
+            program.extend([step(EQUAL, pid, 0, 1), refuse(libc::EPERM)]);
+        }
+        program.push(allow);
+    }
     let second = step(LOAD, OFFSET_ARGUMENTS + 8, 0, 0);
     program.extend([
         step(EQUAL, libc::SYS_clone as u32, 0, 4),
@@ -151,7 +160,15 @@ mod tests {
 
     /// Runs the program as the kernel would.
     fn judge(architecture: u32, number: u32, arguments: [u32; 2]) -> u32 {
-        let program = program();
+        judge_by(&program(&[]), architecture, number, arguments)
+    }
+
+    fn judge_by(
+        program: &[sock_filter],
+        architecture: u32,
+        number: u32,
+        arguments: [u32; 2],
+    ) -> u32 {
         let (mut at, mut value) = (0, 0);
         loop {
             let line = program[at];
@@ -208,6 +225,25 @@ mod tests {
         assert_eq!(call(libc::SYS_clone, [libc::CLONE_VM as u32, 0]), ALLOWED);
         assert_eq!(call(libc::SYS_clone, [libc::CLONE_NEWUSER as u32, 0]), errno(libc::EPERM));
         assert_eq!(call(libc::SYS_clone, [libc::CLONE_NEWNET as u32 | 17, 0]), errno(libc::EPERM));
+    }
+
+    #[test]
+    fn spared_processes_are_not_signalled() {
+        let program = program(&[70, 71]);
+        let kill = |pid: u32| {
+            judge_by(&program, ARCHITECTURE, libc::SYS_kill as u32, [pid, libc::SIGTERM as u32])
+        };
+        for spared in [70, 71, u32::MAX] {
+            assert_eq!(kill(spared), errno(libc::EPERM), "{spared}");
+        }
+        for other in [0, 1, 69, 72, u32::MAX - 70] {
+            assert_eq!(kill(other), ALLOWED, "{other}");
+        }
+        // What comes after it in the program is still judged.
+        let typed = [0, libc::TIOCSTI as u32];
+        let typed = judge_by(&program, ARCHITECTURE, libc::SYS_ioctl as u32, typed);
+        assert_eq!(typed, errno(libc::EPERM));
+        assert_eq!(call(libc::SYS_kill, [u32::MAX, 9]), ALLOWED, "with namespaces all are inside");
     }
 
     #[test]

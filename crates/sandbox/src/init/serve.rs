@@ -1,4 +1,5 @@
-//! Pid 1: starts commands on request, reaps everything, tells what happened. Ends when the host does.
+//! Pid 1, or the reaper of the process level: starts commands on request, reaps everything, tells what happened. Ends when
+//! the host does.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -18,16 +19,26 @@ struct Running {
     starting: Option<Starting>,
 }
 
+/// What a kill of everything reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// All that is in the process namespace, by one call.
+    Namespace,
+    /// All that descends from this process, which orphans come to.
+    Descendants,
+}
+
 struct Server<'a> {
     control: &'a OwnedFd,
     probe: bool,
+    reach: Reach,
     running: BTreeMap<Pid, Running>,
     killing: bool,
 }
 
 /// Serves until the control socket closes; gives the exit code of pid 1.
-pub(super) fn serve(control: &OwnedFd, probe: bool) -> i32 {
-    let mut server = Server { control, probe, running: BTreeMap::new(), killing: false };
+pub(super) fn serve(control: &OwnedFd, probe: bool, reach: Reach) -> i32 {
+    let mut server = Server { control, probe, reach, running: BTreeMap::new(), killing: false };
     match server.serve() {
         Ok(()) => 0,
         Err(_) => 6,
@@ -78,7 +89,7 @@ impl Server<'_> {
         match request {
             Request::Exec(exec) => {
                 let id = exec.id;
-                let started = child::start(&exec, message.fds);
+                let started = child::start(&exec, message.fds, self.reach == Reach::Descendants);
                 self.note(id, started)
             }
             Request::Probe { id, probe } => {
@@ -102,7 +113,7 @@ impl Server<'_> {
                 self.kill_all()?;
                 self.reap()
             }
-            Request::Prepare { .. } | Request::Launch(_) => {
+            Request::Prepare { .. } | Request::Launch(_) | Request::LaunchPlain(_) => {
                 Err(socket::malformed("comes too late"))
             }
         }
@@ -146,9 +157,9 @@ impl Server<'_> {
 
     /// Ends everything but pid 1. One call reaches all, also what is being forked just now.
     fn kill_all(&self) -> io::Result<()> {
-        match raw::kill(-1, libc::SIGKILL) {
-            Err(error) if error.raw_os_error() != Some(libc::ESRCH) => Err(error),
-            _ => Ok(()),
+        match self.reach {
+            Reach::Namespace => kill(-1),
+            Reach::Descendants => kill_descendants(),
         }
     }
 
@@ -156,7 +167,13 @@ impl Server<'_> {
         loop {
             match raw::wait(-1, libc::WNOHANG) {
                 Ok(Some((pid, status))) => self.ended(pid, status)?,
-                Ok(None) => return Ok(()),
+                Ok(None) => {
+                    // What was forked meanwhile has come to us with the death of its parent.
+                    if self.killing && self.reach == Reach::Descendants {
+                        kill_descendants()?;
+                    }
+                    return Ok(());
+                }
                 Err(error) if error.raw_os_error() == Some(libc::ECHILD) => {
                     if self.killing {
                         self.killing = false;
@@ -183,6 +200,50 @@ impl Server<'_> {
         let code = if signaled { libc::WTERMSIG(status) } else { libc::WEXITSTATUS(status) };
         tell(self.control, &Event::Ended { id, signaled, code })
     }
+}
+
+fn kill(pid: Pid) -> io::Result<()> {
+    match raw::kill(pid, libc::SIGKILL) {
+        Err(error) if error.raw_os_error() != Some(libc::ESRCH) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Kills all that descends from this process now. Whoever is forked just now comes to us when its parent dies.
+fn kill_descendants() -> io::Result<()> {
+    descendants(std::process::id().cast_signed())?.into_iter().try_for_each(kill)
+}
+
+/// Ends all that descends from this process, and waits for it.
+pub(super) fn end_descendants() {
+    // Without /proc the end of this process is all that is left: it kills its children.
+    while kill_descendants().is_ok() && matches!(raw::wait(-1, 0), Ok(Some(_))) {}
+}
+
+fn descendants(ancestor: Pid) -> io::Result<Vec<Pid>> {
+    let mut children: BTreeMap<Pid, Vec<Pid>> = BTreeMap::new();
+    for entry in std::fs::read_dir("/proc")?.flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<Pid>().ok()) else {
+            continue;
+        };
+        let stat = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+        if let Some(parent) = living_parent(&stat) {
+            children.entry(parent).or_default().push(pid);
+        }
+    }
+    let mut found = Vec::new();
+    let mut pending = vec![ancestor];
+    while let Some(pid) = pending.pop() {
+        let own = children.remove(&pid).unwrap_or_default();
+        pending.extend(&own);
+        found.extend(own);
+    }
+    Ok(found)
+}
+
+/// The parent of a process. Its name is in brackets and may hold anything, brackets too.
+fn living_parent(stat: &str) -> Option<Pid> {
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
 }
 
 enum Progress {

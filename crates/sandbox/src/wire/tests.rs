@@ -26,6 +26,15 @@ fn requests() -> Vec<Request> {
     vec![
         Request::Prepare { id_map: IdMap::Range, program: "/p".into() },
         Request::Launch(Box::new(launch())),
+        Request::LaunchPlain(Box::new(PlainLaunch {
+            root: "/r".into(),
+            cgroup_files: vec!["/c".into(), "/d".into()],
+            file_bytes: 5,
+            process_limit: None,
+            data_bytes: Some(7),
+            host: 8,
+            probe: true,
+        })),
         Request::Exec(Exec {
             id: 9,
             argv: vec!["a".into(), "".into()],

@@ -1,4 +1,4 @@
-//! Commands, their streams and their ends.
+//! Commands, their streams and their ends: the same at both levels.
 
 use std::time::Duration;
 
@@ -6,22 +6,31 @@ use sandgate_domain::ErrorCode;
 use sandgate_sandbox::{Error, ExitStatus, Network, Output, PROXY_PORT, Stdin};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::world::{World, command, finish, run, shell};
+use crate::world::{World, command, finish, inside, run, shell};
 
 #[tokio::test]
 async fn a_command_runs_and_its_outputs_arrive_apart() {
-    let Some(world) = World::usable().await else { return };
+    let world = World::at_any_level().await;
     let sandbox = world.sandbox().await;
     let said = run(&sandbox, "id -u; hostname; echo oops >&2; exit 3").await;
     assert_eq!(said.status, ExitStatus::Exited(3), "{said:?}");
-    assert_eq!(said.stdout, format!("1000\n{}\n", sandbox.name()));
+    if world.is_plain() {
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+        assert_eq!(said.stdout, format!("{}\n{host}", own_user()), "nothing hides the machine");
+    } else {
+        assert_eq!(said.stdout, format!("1000\n{}\n", sandbox.name()));
+    }
     assert_eq!(said.stderr, "oops\n");
     sandbox.destroy().await.unwrap();
 }
 
+fn own_user() -> u32 {
+    std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/self").unwrap())
+}
+
 #[tokio::test]
 async fn a_signal_is_not_a_status() {
-    let Some(world) = World::usable().await else { return };
+    let world = World::at_any_level().await;
     let sandbox = world.sandbox().await;
     assert_eq!(run(&sandbox, "kill -SEGV $$").await.status, ExitStatus::Signaled(libc::SIGSEGV));
     assert_eq!(run(&sandbox, "exit 139").await.status, ExitStatus::Exited(139));
@@ -30,20 +39,24 @@ async fn a_signal_is_not_a_status() {
 
 #[tokio::test]
 async fn only_the_given_environment_and_directory() {
-    let Some(world) = World::usable().await else { return };
+    let world = World::at_any_level().await;
     let sandbox = world.sandbox().await;
     let mut env = command(["/usr/bin/env"]);
     env.env = vec![("ONE".into(), "two words".into())];
-    assert_eq!(finish(sandbox.exec(env).await.unwrap()).await.stdout, "ONE=two words\n");
+    let mark = format!("SANDGATE_SANDBOX={}\n", sandbox.name());
+    let mark = if world.is_plain() { mark.as_str() } else { "" };
+    let said = finish(sandbox.exec(env).await.unwrap()).await;
+    assert_eq!(said.stdout, format!("ONE=two words\n{mark}"));
     let mut here = command(["pwd"]);
-    here.cwd = "/home/gate".into();
-    assert_eq!(finish(sandbox.exec(here).await.unwrap()).await.stdout, "/home/gate\n");
+    let home = inside(&sandbox, "/home/gate");
+    here.cwd = home.clone().into();
+    assert_eq!(finish(sandbox.exec(here).await.unwrap()).await.stdout, format!("{home}\n"));
     sandbox.destroy().await.unwrap();
 }
 
 #[tokio::test]
 async fn what_cannot_start_says_why() {
-    let Some(world) = World::usable().await else { return };
+    let world = World::at_any_level().await;
     let sandbox = world.sandbox().await;
     let missing = sandbox.exec(command(["/no/such/program"])).await.unwrap_err();
     assert_eq!(missing.code(), ErrorCode::NotFound, "{missing}");
@@ -61,7 +74,7 @@ async fn what_cannot_start_says_why() {
 
 #[tokio::test]
 async fn input_comes_through_and_ends() {
-    let Some(world) = World::usable().await else { return };
+    let world = World::at_any_level().await;
     let sandbox = world.sandbox().await;
     let mut cat = command(["cat"]);
     cat.stdin = Stdin::Piped;
@@ -79,7 +92,7 @@ async fn input_comes_through_and_ends() {
 
 #[tokio::test]
 async fn given_descriptors_are_used() {
-    let Some(world) = World::usable().await else { return };
+    let world = World::at_any_level().await;
     let sandbox = world.sandbox().await;
     let file = world.folder.path().join("log");
     let log = std::fs::File::create(&file).unwrap();
@@ -94,7 +107,7 @@ async fn given_descriptors_are_used() {
 
 #[tokio::test]
 async fn a_terminal_is_one_and_can_be_resized() {
-    let Some(world) = World::usable().await else { return };
+    let world = World::at_any_level().await;
     let sandbox = world.sandbox().await;
     let mut script =
         shell("tty; test -t 0 -a -t 1 -a -t 2 && stty size; read line; stty size; echo got $line");
@@ -108,7 +121,8 @@ async fn a_terminal_is_one_and_can_be_resized() {
         assert!(count > 0, "{seen}");
         seen.push_str(&String::from_utf8_lossy(&buffer[..count]));
     }
-    assert!(seen.starts_with("/dev/pts/0"), "{seen}");
+    let first = if world.is_plain() { "/dev/pts/" } else { "/dev/pts/0" };
+    assert!(seen.starts_with(first), "{seen}");
     terminal.resize(40, 100).unwrap();
     terminal.write_all(b"hello\n").await.unwrap();
     terminal.read_to_string(&mut seen).await.unwrap();
@@ -119,7 +133,7 @@ async fn a_terminal_is_one_and_can_be_resized() {
 
 #[tokio::test]
 async fn control_c_reaches_the_program_on_a_terminal() {
-    let Some(world) = World::usable().await else { return };
+    let world = World::at_any_level().await;
     let sandbox = world.sandbox().await;
     let mut script = shell("echo ready; exec sleep 1000");
     script.output = Output::Pty { rows: 24, cols: 80 };
@@ -133,10 +147,11 @@ async fn control_c_reaches_the_program_on_a_terminal() {
 
 #[tokio::test]
 async fn commands_share_a_sandbox_at_the_same_time() {
-    let Some(world) = World::usable().await else { return };
+    let world = World::at_any_level().await;
     let sandbox = world.sandbox().await;
-    let reader = sandbox.exec(shell("mkfifo /tmp/meet; cat /tmp/meet")).await.unwrap();
-    let writer = shell("until test -p /tmp/meet; do :; done; echo met > /tmp/meet");
+    let meet = inside(&sandbox, "/tmp/meet");
+    let reader = sandbox.exec(shell(&format!("mkfifo {meet}; cat {meet}"))).await.unwrap();
+    let writer = shell(&format!("until test -p {meet}; do :; done; echo met > {meet}"));
     let (reader, writer) =
         tokio::join!(finish(reader), async { finish(sandbox.exec(writer).await.unwrap()).await });
     assert_eq!(reader.stdout, "met\n");
@@ -146,7 +161,7 @@ async fn commands_share_a_sandbox_at_the_same_time() {
 
 #[tokio::test]
 async fn signals_reach_the_whole_group() {
-    let Some(world) = World::usable().await else { return };
+    let world = World::at_any_level().await;
     let sandbox = world.sandbox().await;
     let process = sandbox.exec(shell("echo up; sleep 1000 | sleep 1000")).await.unwrap();
     process.signal(libc::SIGTERM).await.unwrap();
@@ -157,7 +172,7 @@ async fn signals_reach_the_whole_group() {
 
 #[tokio::test]
 async fn large_arguments_pass() {
-    let Some(world) = World::usable().await else { return };
+    let world = World::at_any_level().await;
     let sandbox = world.sandbox().await;
     let long = "x".repeat(100_000);
     let said = finish(
@@ -194,7 +209,7 @@ async fn the_proxy_listener_hears_only_the_inside() {
 
 #[tokio::test]
 async fn layers_stack_and_the_writable_one_stays() {
-    let Some(world) = World::usable().await else { return };
+    let world = World::at_any_level().await;
     let mut spec = world.spec();
     for (name, text) in [("low", "low"), ("high", "high")] {
         let layer = world.directory(name);
@@ -206,7 +221,9 @@ async fn layers_stack_and_the_writable_one_stays() {
     }
     let upper = spec.upper.clone();
     let sandbox = world.engine.create(spec).await.unwrap();
-    let said = run(&sandbox, "cat /which; rm /only-low; echo new > /home/gate/made; ls /").await;
+    let top = inside(&sandbox, "/");
+    let script = format!("cd {top}; cat which; rm only-low; echo new > home/gate/made; ls -A .");
+    let said = run(&sandbox, &script).await;
     assert!(said.stdout.starts_with("high"), "{said:?}");
     assert!(said.stdout.contains("only-high"), "{said:?}");
     sandbox.kill_processes().await;
@@ -217,13 +234,18 @@ async fn layers_stack_and_the_writable_one_stays() {
     }
     let names: Vec<_> =
         std::fs::read_dir(&upper).unwrap().map(|e| e.unwrap().file_name()).collect();
-    assert_eq!(names.len(), 2, "only what the command did is in the layer: {names:?}");
+    if world.is_plain() {
+        assert!(names.contains(&"which".into()) && !names.contains(&"only-low".into()));
+        assert!(!names.contains(&"tmp".into()), "temporary files are not kept: {names:?}");
+    } else {
+        assert_eq!(names.len(), 2, "only what the command did is in the layer: {names:?}");
+    }
     assert_eq!(std::fs::read_to_string(world.folder.path().join("low/which")).unwrap(), "low");
 }
 
 #[tokio::test]
 async fn bad_requests_are_refused() {
-    let Some(world) = World::usable().await else { return };
+    let world = World::at_any_level().await;
     let mut spec = world.spec();
     spec.name = "../up".to_owned();
     assert_eq!(world.engine.create(spec).await.unwrap_err().code(), ErrorCode::InvalidArgument);
@@ -235,7 +257,8 @@ async fn bad_requests_are_refused() {
     let error = world.engine.create(spec).await.unwrap_err();
     assert!(error.to_string().contains("/no/such/layer"), "{error}");
     let sandbox = world.sandbox().await;
-    if world.engine.report().cgroups != sandgate_sandbox::CgroupFlavour::None {
+    let has_groups = world.engine.report().cgroups != sandgate_sandbox::CgroupFlavour::None;
+    if has_groups && !world.is_plain() {
         let mut twin = world.spec();
         twin.name = sandbox.name().to_owned();
         assert_eq!(world.engine.create(twin).await.unwrap_err().code(), ErrorCode::Conflict);
@@ -247,7 +270,7 @@ async fn bad_requests_are_refused() {
 
 #[tokio::test]
 async fn the_end_of_a_sandbox_is_the_end_of_its_commands() {
-    let Some(world) = World::usable().await else { return };
+    let world = World::at_any_level().await;
     let sandbox = world.sandbox().await;
     let mut process = sandbox.exec(command(["sleep", "1000"])).await.unwrap();
     sandbox.destroy().await.unwrap();

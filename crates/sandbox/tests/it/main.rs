@@ -12,5 +12,7 @@ mod attacks;
 mod basics;
 mod endings;
 mod limits;
+mod plain;
+mod process_level;
 mod user;
 mod world;

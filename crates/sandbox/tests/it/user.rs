@@ -1,4 +1,4 @@
-//! All of these tests once more as an ordinary user.
+//! All of these tests once more as an ordinary user; those of the process level have a user of their own.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -24,7 +24,7 @@ fn everything_holds_for_an_ordinary_user() {
     fs::create_dir(&home).unwrap();
     chown(&home, Some(ORDINARY), Some(ORDINARY)).unwrap();
     let said = Command::new(&program)
-        .args(["--nocapture", "--test-threads", "2"])
+        .args(["--nocapture", "--test-threads", "2", "--skip", "process_level::"])
         .env("TMPDIR", &home)
         // The list lies where an ordinary user may not write.
         .env_remove("SANDGATE_TEST_SKIPS")

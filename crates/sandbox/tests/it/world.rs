@@ -5,9 +5,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use sandgate_domain::Resources;
+use sandgate_domain::{IsolationLevel, Resources};
 use sandgate_sandbox::{
-    Bind, Command, Engine, EngineConfig, ExitStatus, Network, Process, Sandbox, Spec,
+    Bind, Command, Engine, EngineConfig, ExitStatus, Network, PlainFolder, Process, Sandbox, Spec,
 };
 use tokio::io::AsyncReadExt;
 
@@ -33,18 +33,43 @@ impl World {
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let state = folder.path().join("state");
         fs::create_dir(&state).unwrap();
-        let engine = Engine::probe(EngineConfig::new(state)).await.unwrap();
+        let plain = folder.path().join("plain");
+        fs::create_dir(&plain).unwrap();
+        let config =
+            EngineConfig { plain: Some(PlainFolder::new(plain)), ..EngineConfig::new(state) };
+        let engine = Engine::probe(config).await.unwrap();
         Self { engine, folder }
     }
 
-    /// A world if sandboxes can be made here, else nothing and the reason on the test's output.
+    /// A world at the best level that can be had here.
+    pub async fn at_any_level() -> Self {
+        let world = Self::new().await;
+        assert!(world.engine.report().usable(), "{:?}", world.engine.report());
+        world
+    }
+
+    /// A world if namespaces can be had here, else nothing and the reason on the test's output.
     pub async fn usable() -> Option<Self> {
         let world = Self::new().await;
-        if world.engine.report().usable() {
+        if world.engine.report().isolates() {
             return Some(world);
         }
         sandgate_testkit::skip("sandboxes", &format!("{:?}", world.engine.report()));
         None
+    }
+
+    /// A world where namespaces can't be had; none where they can, as the tests of the process level run there again.
+    pub async fn plain() -> Option<Self> {
+        let world = Self::at_any_level().await;
+        if world.is_plain() {
+            return Some(world);
+        }
+        println!("here are namespaces; `process_level` runs this where there are none");
+        None
+    }
+
+    pub fn is_plain(&self) -> bool {
+        self.engine.report().level == IsolationLevel::Process
     }
 
     /// A new directory with the owner that layers have.
@@ -98,12 +123,24 @@ impl World {
             work: self.directory(&format!("{base}/work")),
             binds: binds.map(|path| Bind::read_only(path, path)).collect(),
             network: Network::None,
-            limits: Resources { memory_bytes: 256 << 20, pids: 64, ..Resources::default() },
+            limits: Resources {
+                memory_bytes: 256 << 20,
+                pids: if self.is_plain() { 512 } else { 64 },
+                ..Resources::default()
+            },
         }
     }
 
     pub async fn sandbox(&self) -> Sandbox {
         self.engine.create(self.spec()).await.unwrap()
+    }
+}
+
+/// What of the layers is at this path, as commands call it.
+pub fn inside(sandbox: &Sandbox, path: &str) -> String {
+    match sandbox.plain_root() {
+        None => path.to_owned(),
+        Some(root) => root.join(path.trim_start_matches('/')).display().to_string(),
     }
 }
 

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use sandgate_domain::{
-    Clock, Entry, LayerId, NetworkAccess, Resources, Run, RunId, RunState, Snapshot, SnapshotId,
-    SnapshotKind, SnapshotState, Step, StepId, StepKind, StepState, TenantId, Timestamp,
+    Clock, Entry, IsolationLevel, LayerId, NetworkAccess, Resources, Run, RunId, RunState,
+    Snapshot, SnapshotId, SnapshotKind, SnapshotState, Step, StepId, StepKind, StepState, TenantId,
+    Timestamp,
 };
 use sandgate_store::{BuildClaim, LayerRequest, Store};
 use sandgate_testkit::{CountingIds, MockClock};
@@ -129,6 +130,7 @@ impl Fixture {
                 commands: vec!["npm test".to_owned()],
                 resources: Resources::default(),
                 network: NetworkAccess::Hosts(vec!["registry.example.com".to_owned()]),
+                isolation: IsolationLevel::Process,
             },
             created_at: self.now(),
             expires_at: Some(self.now().plus(Duration::from_secs(3600))),

@@ -25,6 +25,9 @@ pub fn text(context: &Context, view: &RunView, run: &Run) -> String {
     lines.push(String::new());
     let result = view.result.map_or("none", GateResult::as_str);
     lines.push(format!("verdict: {result}"));
+    if view.is_plain() {
+        lines.push(format!("isolation: {}", text::PROCESS_LEVEL));
+    }
     let data_dir = match &context.global.data_dir {
         Some(folder) => format!(" --data-dir {}", text::quoted(&folder.display().to_string())),
         None => String::new(),
