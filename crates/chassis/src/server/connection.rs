@@ -1,6 +1,7 @@
 //! One connection: served until it ends, is told to, or goes silent.
 
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,12 +15,15 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::ServerLimits;
+
+/// How long what a client still sends is thrown away after the last answer.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// Serves one client.
 pub(super) async fn serve(
@@ -33,6 +37,7 @@ pub(super) async fn serve(
         tracing::debug!(error = %error, "the client is gone already");
         return;
     }
+    let socket = stream.as_fd().try_clone_to_owned();
     let activity = Arc::new(Activity::new());
     let watched = Watched { stream, activity: Arc::clone(&activity) };
     let router = TowerToHyperService::new(router);
@@ -51,7 +56,7 @@ pub(super) async fn serve(
                 if let Err(error) = ended {
                     tracing::debug!(error = %error, "a connection ended early");
                 }
-                return;
+                break;
             }
             () = soft.cancelled(), if !draining => {
                 draining = true;
@@ -63,6 +68,29 @@ pub(super) async fn serve(
                     return;
                 }
             }
+        }
+    }
+    if !soft.is_cancelled()
+        && let Ok(socket) = socket
+        && !matches!(tokio::time::timeout(LINGER, linger(socket)).await, Ok(Ok(())))
+    {
+        tracing::debug!("a client went on sending after the last answer");
+    }
+}
+
+/// Throws away what a client sends after our last answer, until it has read that. A socket that is closed with bytes unread
+/// is reset, and the answer, such as that a body is too large, is lost with it.
+async fn linger(socket: OwnedFd) -> io::Result<()> {
+    let mut stream = TcpStream::from_std(socket.into())?;
+    stream.shutdown().await?;
+    let mut unread = vec![0; 64 << 10];
+    loop {
+        stream.readable().await?;
+        match stream.try_read(&mut unread) {
+            Ok(0) => return Ok(()),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
         }
     }
 }

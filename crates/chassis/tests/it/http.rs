@@ -194,3 +194,19 @@ async fn a_request_that_panics_costs_only_its_own_connection() {
     let answer = exchange(&mut served.connect().await, CLOSING).await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
+
+#[tokio::test]
+async fn a_refusal_reaches_a_client_that_goes_on_sending() {
+    let refuse = axum::routing::post(|| async { axum::http::StatusCode::PAYLOAD_TOO_LARGE });
+    let served = serve(Router::new().route("/", refuse), limits());
+    for _ in 0..20 {
+        let mut stream = served.connect().await;
+        let head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 8388608\r\n\r\n";
+        stream.write_all(head).await.unwrap();
+        stream.write_all(&vec![b' '; 8 << 20]).await.expect("it is taken, and thrown away");
+        let answer = rest(&mut stream).await;
+        assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+    }
+    served.shutdown.soft.cancel();
+    served.ends().await;
+}
