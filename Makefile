@@ -1,6 +1,6 @@
 # `make` alone prints what there is to do.
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench generate build
+.PHONY: help run test check soak bench generate build
 SHELL := /bin/bash
 CARGO ?= cargo
 
@@ -23,6 +23,10 @@ generate: ## write the files that are generated and checked in
 
 build: ## the optimised binary, target/release/sandgate
 	$(CARGO) build --release --locked -p sandgate-cli
+
+soak: ## kill `sandgate dev` again and again: MINUTES (30), SEED to repeat a round, ROUNDS
+	$(if $(MINUTES),SANDGATE_SOAK_MINUTES=$(MINUTES)) $(if $(ROUNDS),SANDGATE_SOAK_ROUNDS=$(ROUNDS)) \
+	$(if $(SEED),SANDGATE_SEED=$(SEED)) $(CARGO) test --locked -p sandgate-cli --test it dev::kills::soak -- --ignored --exact --nocapture
 
 bench: ## measure this machine: a Markdown table; ONLY=<pattern> for a part
 	@ONLY="$(ONLY)" .ci/bench

@@ -43,6 +43,14 @@ impl EmbeddedBus {
         Self { log, clock, writer, changes }
     }
 
+    /// Takes back what workers hold, so that it is delivered again at once; how many messages. For the start of the one
+    /// process that has the store: all workers that there were are gone.
+    pub async fn take_back(&self) -> Result<u64, Error> {
+        let count = self.log.take_back(self.clock.now()).await?;
+        self.wake();
+        Ok(count)
+    }
+
     /// Removes messages older than `retention`, read or not, and dead letters older than `dead_retention`; how many. A lot
     /// is removed in parts, so that nobody waits long for the database.
     pub async fn prune(&self, retention: Duration, dead_retention: Duration) -> Result<u64, Error> {

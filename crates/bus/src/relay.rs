@@ -46,8 +46,10 @@ impl Relay {
                 return Ok(total);
             }
             let messages: Vec<Message> = waiting.iter().cloned().map(Message::from).collect();
+            sandgate_domain::fail_point::reached("relay.taken");
             // At once, so that they may share a commit of the bus.
             try_join_all(messages.iter().map(|message| self.bus.publish(message))).await?;
+            sandgate_domain::fail_point::reached("relay.published");
             self.outbox.mark_published(&waiting, self.clock.now()).await?;
             total += waiting.len() as u64;
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clap::ValueEnum;
 use sandgate_chassis::{
     ConfigFlag, ConfigSources, Environment, LoadedConfig, LogLevel, SystemClock, SystemIds,
-    start_json_logging, start_logging,
+    arm_fail_point, start_json_logging, start_logging,
 };
 use sandgate_domain::{Clock, ErrorCode, Ids, TenantId};
 
@@ -56,6 +56,7 @@ impl Context {
         } else {
             start_logging(level, colour);
         }
+        arm_fail_point(&environment)?;
         Ok(Self {
             global,
             environment,

@@ -27,6 +27,7 @@ use tonic::service::Routes;
 
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::tidy;
 
 /// How long events wait for a server that publishes them.
 const UNPUBLISHED: Duration = Duration::from_secs(24 * 3600);
@@ -136,6 +137,7 @@ impl Machine {
         gateway.sweep().await?;
         records.snapshots.release_builds(is_gone).await?;
         agent.recover(&node.report().summary(), is_gone).await?;
+        tidy::sweep_layers(records, &node).await?;
         Ok(Self { agent, gateway, sandboxes, node, services, owner: owner()? })
     }
 

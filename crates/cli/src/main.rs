@@ -14,6 +14,7 @@ mod output;
 mod progress;
 mod server;
 mod text;
+mod tidy;
 mod view;
 
 use std::process::ExitCode;

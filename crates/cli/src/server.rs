@@ -26,6 +26,7 @@ use crate::commands::snapshot::collect;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::local::{Machine, Records};
+use crate::tidy;
 
 /// How often what nobody needs any more is removed.
 const HOUSEKEEPING: Duration = Duration::from_secs(600);
@@ -144,6 +145,7 @@ impl Wiring {
         let relay = Relay::new(outbox, Arc::clone(&bus) as Arc<dyn Bus>, clock);
         records.relay = relay.wake();
         let machine = Machine::open(context, &records).await?;
+        tidy::after_a_kill(context, &records, &machine.node, &bus).await?;
         require_isolation(&machine)?;
         let runner = machine.runner(context);
         Ok(Self {

@@ -4,6 +4,7 @@
 
 pub mod error;
 pub mod event;
+pub mod fail_point;
 pub mod id;
 pub mod isolation;
 pub mod layer;

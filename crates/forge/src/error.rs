@@ -28,6 +28,9 @@ pub enum Error {
         /// What it says it is.
         found: String,
     },
+    /// An object of a mirror could not be read or written.
+    #[error(transparent)]
+    Objects(#[from] sandgate_objects::Error),
     /// A name that can't be one.
     #[error(transparent)]
     Name(#[from] NameError),
@@ -237,6 +240,7 @@ impl Error {
                 ErrorCode::ResourceExhausted
             }
             Self::DeadlineExceeded { .. } => ErrorCode::DeadlineExceeded,
+            Self::Objects(error) => error.code(),
             Self::Io { source, .. } => code_of(source.kind()),
             Self::GitFailed { .. } | Self::UnexpectedOutput { .. } | Self::BadRecord { .. } => {
                 ErrorCode::Internal

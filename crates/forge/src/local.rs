@@ -14,11 +14,13 @@
 //! What it leaves out: repositories behind a network, pull requests and comments (rows elsewhere), packing for nodes.
 
 mod branch;
+mod compare;
 mod fetch;
 mod git;
 mod merge;
 mod mirror;
 mod mirrors;
+mod plain_merge;
 mod read;
 
 pub use branch::BranchUpdate;

@@ -7,6 +7,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use sandgate_objects::ObjectId;
 use serde::{Deserialize, Serialize};
 
 /// The longest branch name taken, in bytes: what forges and file systems hold.
@@ -155,6 +156,10 @@ impl CommitId {
     /// All digits, in lower case.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    pub(crate) fn id(&self) -> Result<ObjectId, sandgate_objects::Error> {
+        self.0.parse().map_err(|_| sandgate_objects::Error::Answer { what: self.0.clone() })
     }
 
     /// The first seven digits, for people.

@@ -118,6 +118,7 @@ impl Runner {
         let (held, ran) = self.run_in_sandbox(assignment, prepared, &work, vec![inputs]).await?;
         if ran.outcome == Outcome::Exited(0) {
             let sealed = held.seal(layer, node::SealRule::Setup).await?;
+            sandgate_domain::fail_point::reached("setup.sealed");
             let ended = SetupEnded { outcome: ran.outcome, started_at: ran.started_at, note: None };
             return Ok((ended, Some(sealed)));
         }
@@ -154,6 +155,7 @@ impl Runner {
             self.run_in_sandbox(assignment, prepared, &work, layers.clone()).await?;
         let ended_at = self.parts.clock.now();
         held.kill().await?;
+        sandgate_domain::fail_point::reached("scripts.ended");
         let inspected = held.inspect().await?;
         if let (Outcome::Exited(0), Some(limit)) = (&ran.outcome, inspected.broken_limit) {
             ran.outcome = Outcome::LimitBroken { limit };
@@ -280,7 +282,10 @@ impl Runner {
         entry: Entry,
     ) -> Result<SnapshotId, Error> {
         let layers: Vec<LayerId> = below.iter().copied().chain([layer]).collect();
-        self.record(assignment, Some(gate), SnapshotKind::Debug, &layers, &entry).await
+        let snapshot =
+            self.record(assignment, Some(gate), SnapshotKind::Debug, &layers, &entry).await?;
+        sandgate_domain::fail_point::reached("debug.recorded");
+        Ok(snapshot)
     }
 
     /// Keeps the snapshot of what passed: environment, commit, and the files of `approve_from`.
@@ -314,7 +319,9 @@ impl Runner {
             isolation: self.services.isolation().await?,
         };
         let kind = SnapshotKind::Approved;
-        self.record(assignment, None, kind, layers, &entry).await
+        let snapshot = self.record(assignment, None, kind, layers, &entry).await?;
+        sandgate_domain::fail_point::reached("approved.recorded");
+        Ok(snapshot)
     }
 
     fn report(&self, outcome: Outcome) -> StepReport {

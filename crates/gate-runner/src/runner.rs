@@ -319,6 +319,7 @@ impl Worker {
         reply: wire::CompleteReply,
     ) -> Result<Option<wire::Assignment>, Error> {
         if reply.verdict.is_some() {
+            sandgate_domain::fail_point::reached("run.ended");
             self.runner.prepared.forget(assignment.run.id);
             if let Err(error) = self.remove(&reply.gate_layers).await {
                 let error = error.chain();

@@ -159,6 +159,7 @@ async fn take(output: node::exec_event::Output, log: &LogSink, readers: &mut Rea
     };
     reader.feed(&output.data);
     log.write(stream, output.data).await;
+    sandgate_domain::fail_point::reached("output.written");
 }
 
 /// The agent knows why.

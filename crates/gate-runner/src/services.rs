@@ -201,6 +201,7 @@ impl Services {
             files: content.files,
         };
         self.layers.clone().finish_build(request).await?;
+        sandgate_domain::fail_point::reached("layer.finished");
         Ok(())
     }
 

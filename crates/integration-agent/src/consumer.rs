@@ -157,7 +157,10 @@ impl Consumer {
             Err(_) => Err(Error::Slow { seconds: TRY.as_secs() }),
         };
         let answer = match outcome {
-            Ok(()) => self.bus.ack(&delivery).await,
+            Ok(()) => {
+                sandgate_domain::fail_point::reached("event.handled");
+                self.bus.ack(&delivery).await
+            }
             Err(error) => self.answer(&delivery, error).await,
         };
         match answer {

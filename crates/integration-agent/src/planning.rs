@@ -148,6 +148,7 @@ impl Planner {
             request_key: subject.request_key,
         };
         let (run, existed) = self.agent.find_or_create_run(new).await?;
+        sandgate_domain::fail_point::reached("run.created");
         self.agent.begin(run, &self.isolation).await?;
         Ok((run, existed))
     }

@@ -7,6 +7,7 @@
 mod certificates;
 mod etc;
 mod fingerprint;
+mod links;
 mod mirror;
 mod registries;
 mod sanitize;

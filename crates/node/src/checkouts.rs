@@ -90,6 +90,8 @@ pub(crate) enum Part {
 #[derive(Debug, Default)]
 pub(crate) struct Checkouts {
     held: Mutex<HashMap<String, Arc<Checkout>>>,
+    /// Found when it is first needed; its readers live on.
+    git: Mutex<Option<GitProgram>>,
     /// The latest last.
     read: Mutex<VecDeque<(Source, Arc<Read>)>>,
 }
@@ -98,6 +100,16 @@ impl Checkouts {
     pub fn hold(&self, name: String, checkout: Checkout) {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         held.insert(name, Arc::new(checkout));
+    }
+
+    fn git(&self, search_path: &[PathBuf]) -> Result<GitProgram, Error> {
+        let mut known = self.git.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(git) = &*known {
+            return Ok(git.clone());
+        }
+        let git = GitProgram::find(search_path)?;
+        *known = Some(git.clone());
+        Ok(git)
     }
 
     fn known(&self, source: &Source) -> Option<Arc<Read>> {
@@ -122,7 +134,7 @@ impl Checkouts {
                 held.get(name).cloned().ok_or_else(|| Error::NotHeld(name.clone()))?
             }
             Place::Repository { folder, sha, base, branch } => {
-                let git = GitProgram::find(search_path)?;
+                let git = self.git(search_path)?;
                 Arc::new(Checkout::of(&git, folder, sha, base.as_deref(), branch.as_deref())?)
             }
         };

@@ -101,14 +101,9 @@ pub enum Error {
         /// How long it was given.
         deadline: Duration,
     },
-    /// A git command answered what we cannot read.
-    #[error("git {command} gave an answer that cannot be read: {what}")]
-    GitAnswer {
-        /// The subcommand.
-        command: String,
-        /// What is wrong with it.
-        what: String,
-    },
+    /// An object of a repository could not be read.
+    #[error(transparent)]
+    Objects(#[from] sandgate_objects::Error),
     /// A file of the working tree changed while it was read.
     #[error("`{}` changed while it was copied; run again when nothing writes to the tree", .0.display())]
     SourceChanged(PathBuf),
@@ -160,7 +155,7 @@ impl Error {
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::Io { source, .. } => io_code(source),
-            Self::Corrupt { .. } | Self::Git { .. } | Self::GitAnswer { .. } => ErrorCode::Internal,
+            Self::Corrupt { .. } | Self::Git { .. } => ErrorCode::Internal,
             Self::LayerMissing(_)
             | Self::RevisionMissing { .. }
             | Self::SandboxGone(_)
@@ -179,6 +174,7 @@ impl Error {
             | Self::GlobInvalid { .. } => ErrorCode::InvalidArgument,
             Self::TooLarge { .. } => ErrorCode::ResourceExhausted,
             Self::GitDeadline { .. } => ErrorCode::DeadlineExceeded,
+            Self::Objects(error) => error.code(),
             Self::Sandbox(error) => error.code(),
             Self::Egress(error) => error.code(),
             Self::Interrupted => ErrorCode::Internal,

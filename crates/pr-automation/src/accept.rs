@@ -42,7 +42,9 @@ impl Core {
                 }
             }
         };
+        sandgate_domain::fail_point::reached("accept.written");
         transaction.commit().await?;
+        sandgate_domain::fail_point::reached("accept.committed");
         self.wake();
         Ok(reply)
     }

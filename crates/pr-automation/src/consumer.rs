@@ -76,6 +76,7 @@ async fn consume(core: &Core, deliveries: Vec<Delivery>) -> Result<(), Error> {
     }
     for (run, deliveries) in by_run {
         let outcome = show(core, run).await;
+        sandgate_domain::fail_point::reached("run.shown");
         for delivery in &deliveries {
             match &outcome {
                 Ok(()) => core.bus.ack(delivery).await?,

@@ -141,7 +141,9 @@ impl Core {
             for effect in &ours {
                 written += u64::from(self.write(&transaction, effect, now).await?);
             }
+            sandgate_domain::fail_point::reached("posting.written");
             transaction.commit().await?;
+            sandgate_domain::fail_point::reached("posting.confirmed");
         }
     }
 

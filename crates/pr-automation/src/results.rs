@@ -62,6 +62,7 @@ impl Core {
         stored.is_settled = report.result.is_some();
         pulls.save(&stored).await?;
         transaction.commit().await?;
+        sandgate_domain::fail_point::reached("posting.planned");
         self.planned.notify_one();
         Ok(())
     }

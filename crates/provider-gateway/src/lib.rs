@@ -91,6 +91,7 @@ impl Gateway {
             created_at: self.clock.now(),
         };
         self.store.live_sandboxes().insert(&row).await?;
+        sandgate_domain::fail_point::reached("sandbox.recorded");
         let step = purpose.step;
         let unfinished = Unfinished { gateway: Some(self.clone()), id, step };
         let step = step.map(|step| step.to_string());
@@ -98,6 +99,7 @@ impl Gateway {
         let request = CreateSandboxRequest { id: id.to_string(), spec: Some(spec), step, tier };
         match self.node.clone().create_sandbox(request).await {
             Ok(reply) => {
+                sandgate_domain::fail_point::reached("sandbox.made");
                 unfinished.done();
                 let CreateSandboxReply { environment, places } = reply.into_inner();
                 Ok(Created { id, environment, places })
@@ -130,6 +132,7 @@ impl Gateway {
         let step = step.map(|step| step.to_string());
         let request = DestroySandboxRequest { sandbox: id.to_string(), step };
         self.node.clone().destroy_sandbox(request).await?;
+        sandgate_domain::fail_point::reached("sandbox.destroyed");
         self.store.live_sandboxes().remove(&self.tenant, id).await?;
         Ok(())
     }
@@ -149,6 +152,7 @@ impl Gateway {
         let step = step.map(|step| step.to_string());
         let request = SealSandboxRequest { sandbox, layer, rule: rule.into(), step };
         let sealed = self.node.clone().seal_sandbox(request).await?.into_inner();
+        sandgate_domain::fail_point::reached("sandbox.sealed");
         self.store.live_sandboxes().remove(&self.tenant, id).await?;
         Ok(sealed)
     }

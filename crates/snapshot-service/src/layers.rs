@@ -1,5 +1,6 @@
 //! Whose turn it is to build a layer, and which layers may be removed.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use sandgate_domain::{Layer, LayerContent, LayerId, LayerKind, LayerState, TrustTier};
@@ -13,6 +14,8 @@ const LEASE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(100);
 /// How many builds of processes that are gone are given up at a time; the others wait for the end of their leases.
 const BUILDS_AT_ONCE: u32 = 1000;
+/// How many layers that a kill left are removed at a time; the others go with the next start.
+const LEFT_AT_ONCE: u32 = 10_000;
 
 /// Longer than a run is expected to take: one gate may take a day, and others may start in its files.
 const LONGEST_RUN: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -69,6 +72,7 @@ impl SnapshotService {
             match layers.claim_build(&request, &self.owner, now, LEASE).await? {
                 BuildClaim::Built(layer) => return Ok(LayerTurn::Ready(layer.id)),
                 BuildClaim::Claimed { layer, fence, .. } => {
+                    sandgate_domain::fail_point::reached("layer.claimed");
                     return Ok(LayerTurn::Build { layer, fence });
                 }
                 BuildClaim::InFlight { owner, .. } if (self.is_gone)(&owner) => {
@@ -121,7 +125,8 @@ impl SnapshotService {
         Ok(self.store.layers(&self.tenant).abandon_build(layer, fence).await?)
     }
 
-    /// Gives up the builds whose owner is gone, so that nobody waits for the end of their leases; how many.
+    /// Takes the builds whose owner is gone out of the records, so that nobody waits for the end of their leases and nothing
+    /// is left of them; how many.
     ///
     /// # Errors
     /// If the database refuses.
@@ -137,10 +142,12 @@ impl SnapshotService {
                 continue;
             }
             match layers.abandon_build(layer.id, *fence).await {
+                Ok(()) => {}
                 // Somebody took it over since.
-                Ok(()) | Err(sandgate_store::Error::StaleFence { .. }) => released += 1,
+                Err(sandgate_store::Error::StaleFence { .. }) => continue,
                 Err(error) => return Err(error.into()),
             }
+            released += usize::from(self.forget_layer(layer.id).await?);
         }
         Ok(released)
     }
@@ -173,10 +180,25 @@ impl SnapshotService {
         for id in layers {
             let is_unfindable = rows.get(*id).await?.is_some_and(|layer| layer.key.is_none());
             if is_unfindable && rows.delete(*id, self.clock.now()).await? {
+                sandgate_domain::fail_point::reached("layer.forgotten");
                 forgotten.push(*id);
             }
         }
         Ok(forgotten)
+    }
+
+    /// Takes all layers out of the records that nobody can find and nothing stands on, but for those that unfinished runs
+    /// need. Only for a process that has the folder to itself: what others have just made is not known yet. Their files are
+    /// the caller's to remove.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn forget_left(&self, needed: &BTreeSet<LayerId>) -> Result<Vec<LayerId>, Error> {
+        let now = self.clock.now();
+        let unused = self.store.layers(&self.tenant).unused(now, LEFT_AT_ONCE).await?;
+        let left: Vec<LayerId> =
+            unused.iter().map(|layer| layer.id).filter(|id| !needed.contains(id)).collect();
+        self.forget_unfindable(&left).await
     }
 
     /// Layers that may be removed, at most `limit`: nothing stands on them, and nobody used them for `idle`. Those without a
@@ -233,10 +255,12 @@ mod tests {
         // The clock stands still: no lease runs out.
         let asking = service("another").asking(|owner| owner == "killed");
         let turn = tokio::time::timeout(Duration::from_secs(20), asking.take_turn(&wanted));
-        let turn = turn.await.unwrap().unwrap();
-        assert_eq!(turn, LayerTurn::Build { layer, fence: fence + 1 });
+        let LayerTurn::Build { layer: own, fence: build } = turn.await.unwrap().unwrap() else {
+            panic!("who follows builds")
+        };
+        assert_ne!(own, layer, "nothing of the killed build is built upon");
         let content = LayerContent { digest: "blake3:00".to_owned(), bytes: 1, files: 1 };
         assert!(service("killed").finish_layer(layer, fence, &content).await.is_err());
-        asking.finish_layer(layer, fence + 1, &content).await.unwrap();
+        asking.finish_layer(own, build, &content).await.unwrap();
     }
 }

@@ -105,6 +105,20 @@ impl SnapshotService {
         Err(Error::NoSnapshot(id))
     }
 
+    /// Removes the snapshots that neither a gate nor a run leads to: whoever made them was killed before it could tell. Only
+    /// for a process that has the folder to itself.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub async fn forget_unreferenced(&self) -> Result<usize, Error> {
+        let snapshots = self.store.snapshots(&self.tenant);
+        let mut removed = 0;
+        for id in snapshots.unreferenced().await? {
+            removed += usize::from(snapshots.delete(id, self.clock.now()).await?);
+        }
+        Ok(removed)
+    }
+
     /// Removes the snapshots whose time is over and that nobody pinned; their ids. Approved ones are kept for
     /// `keep_approved`, and for ever the newest of each repository and branch.
     ///

@@ -181,6 +181,20 @@ impl EventLog {
         Ok(outcomes)
     }
 
+    /// Whoever held messages is gone: they are due at once, of all subscriptions; how many.
+    pub async fn take_back(&self, now: Timestamp) -> Result<u64, Error> {
+        const DOING: &str = "taking messages back";
+        let mut transaction = self.session.write(DOING).await?;
+        let changed =
+            sqlx::query("UPDATE bus_deliveries SET is_leased = 0, due_at = $1 WHERE is_leased = 1")
+                .bind(now.as_micros())
+                .execute(&mut *transaction)
+                .await
+                .map_err(while_doing(DOING))?;
+        transaction.commit().await.map_err(while_doing(DOING))?;
+        Ok(changed.rows_affected())
+    }
+
     /// Removes messages published before `before` that are in nobody's hands, read or not; how many, at most `limit`.
     pub async fn prune(&self, before: Timestamp, limit: u32) -> Result<u64, Error> {
         const SQL: &str = "DELETE FROM bus_events WHERE seq IN \

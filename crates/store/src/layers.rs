@@ -2,7 +2,7 @@
 
 mod builds;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use sandgate_domain::{
     Layer, LayerContent, LayerId, LayerKind, LayerState, TenantId, Timestamp, TrustTier,
@@ -58,6 +58,15 @@ impl Layers {
         .await
         .map_err(while_doing("looking a layer up"))?;
         row.as_ref().map(read).transpose()
+    }
+
+    /// The layers that are there or on the way, of all tenants: they share the disk.
+    pub async fn known(&self) -> Result<HashSet<LayerId>, Error> {
+        let rows = sqlx::query("SELECT id FROM layers WHERE state <> 'deleted'")
+            .fetch_all(&mut *self.session.read("listing layers").await?)
+            .await
+            .map_err(while_doing("listing layers"))?;
+        rows.iter().map(|row| Columns::of("layers", row).parsed("id")).collect()
     }
 
     /// The layers that must stay: those of snapshots that are not deleted, and those below sandboxes that live.

@@ -136,6 +136,25 @@ impl Snapshots {
         rows.iter().map(|row| Columns::of("snapshots", row).parsed("id")).collect()
     }
 
+    /// The snapshots that neither a step nor a run leads to.
+    pub async fn unreferenced(&self) -> Result<Vec<SnapshotId>, Error> {
+        const DOING: &str = "looking for snapshots that nothing leads to";
+        let rows = sqlx::query(
+            "SELECT id FROM snapshots snapshot WHERE tenant_id = $1 AND state = 'local' \
+             AND NOT EXISTS (SELECT 1 FROM steps \
+             WHERE steps.tenant_id = snapshot.tenant_id AND steps.run_id = snapshot.run_id \
+             AND steps.snapshot_id = snapshot.id) \
+             AND NOT EXISTS (SELECT 1 FROM runs \
+             WHERE runs.tenant_id = snapshot.tenant_id AND runs.id = snapshot.run_id \
+             AND runs.approved_snapshot_id = snapshot.id)",
+        )
+        .bind(self.tenant.as_str())
+        .fetch_all(&mut *self.session.read(DOING).await?)
+        .await
+        .map_err(while_doing(DOING))?;
+        rows.iter().map(|row| Columns::of("snapshots", row).parsed("id")).collect()
+    }
+
     /// One snapshot, deleted or not.
     pub async fn get(&self, id: SnapshotId) -> Result<Option<Snapshot>, Error> {
         let row = sqlx::query("SELECT * FROM snapshots WHERE tenant_id = $1 AND id = $2")

@@ -47,6 +47,7 @@ async fn write(log: EventLog, clock: Arc<dyn Clock>, mut requests: mpsc::Receive
         let (operations, answers): (Vec<_>, Vec<_>) =
             batch.drain(..).map(|request| (request.operation, request.answer)).unzip();
         let outcomes = commit(&log, clock.as_ref(), operations).await;
+        sandgate_domain::fail_point::reached("bus.committed");
         for (answer, outcome) in answers.into_iter().zip(outcomes) {
             // Whoever asked may have gone away; what was committed stays.
             drop(answer.send(outcome));

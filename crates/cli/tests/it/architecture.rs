@@ -14,11 +14,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("egress", &["domain"]),
     ("chassis", &["domain"]),
     ("store", &["domain"]),
-    ("node", &["domain", "egress", "sandbox", "wire"]),
+    ("objects", &["domain"]),
+    ("node", &["domain", "egress", "objects", "sandbox", "wire"]),
     ("integration-agent", &["bus", "domain", "engine", "store", "wire"]),
     ("api", &["domain", "wire"]),
     ("bus", &["domain", "store"]),
-    ("forge", &["domain"]),
+    ("forge", &["domain", "objects"]),
     ("pr-automation", &["bus", "domain", "forge", "store", "wire"]),
     ("wire", &["domain"]),
     ("snapshot-service", &["domain", "store", "wire"]),
@@ -188,7 +189,7 @@ fn every_file_says_what_it_is_for() {
     }
 }
 
-fn sources() -> Vec<(PathBuf, String)> {
+pub fn sources() -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
     let mut folders = vec![root().join("crates")];
     while let Some(folder) = folders.pop() {

@@ -12,7 +12,7 @@ const CONFIG: &str = "version: 1
 defaults: { timeout: 5m }
 gates:
   quick: { run: echo quick }
-  slow: { run: 'echo begun; sleep 300 & sleep 301' }
+  slow: { needs: [quick], run: 'echo begun; sleep 300 & sleep 301' }
   later: { needs: [slow], run: echo never }
 ";
 

@@ -1,7 +1,9 @@
 //! `sandgate dev` from the outside: deliveries, pull requests, and what stays true when it ends in whatever way.
 
+mod answers;
 mod harness;
 mod interruptions;
+mod kills;
 mod logging;
 
 use std::time::Duration;

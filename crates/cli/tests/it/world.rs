@@ -1,11 +1,12 @@
 //! A world of its own for a test: a repository, a home, a folder for state, and the binary.
 
 use std::ffi::OsStr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use sandgate_testkit::{Remains, host};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -125,54 +126,30 @@ impl World {
         Started { child, stdout, stderr }
     }
 
-    /// Every process inside the sandboxes of this world: it sees a mount from below our folder. Each is asked of its own
-    /// mount table, so that the host's other sandboxes do not count.
+    /// Every process inside the sandboxes of this world.
     pub fn processes(&self) -> Vec<String> {
-        let root = self.root.path().display().to_string();
-        numbers_in_proc()
-            .filter(|pid| {
-                let mounts = std::fs::read_to_string(format!("/proc/{pid}/mountinfo"));
-                mounts.is_ok_and(|mounts| mounts.contains(&root))
-            })
-            .map(|pid| format!("{pid} {}", command_line(pid)))
-            .collect()
+        host::processes_inside(self.root.path())
     }
 
     /// The control groups of the binaries that were started here.
     pub fn control_groups(&self) -> Vec<PathBuf> {
-        let own: Vec<String> =
-            self.started.lock().unwrap().iter().map(|pid| format!("sandgate-{pid}-")).collect();
-        let mut found = Vec::new();
-        let mut folders = vec![PathBuf::from("/sys/fs/cgroup")];
-        while let Some(folder) = folders.pop() {
-            for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
-                if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                    continue;
-                }
-                let name = entry.file_name().to_string_lossy().into_owned();
-                if own.iter().any(|prefix| name.starts_with(prefix)) {
-                    found.push(entry.path());
-                } else {
-                    folders.push(entry.path());
-                }
-            }
-        }
-        found
+        host::control_groups(self.root.path(), &self.started.lock().unwrap())
+    }
+
+    /// What sandboxes left on the host.
+    pub fn remains(&self) -> Remains {
+        let data = self.state().join("sandgate");
+        Remains::find(self.root.path(), &data, &self.started.lock().unwrap())
     }
 
     /// Nothing of any sandbox is left: processes, control groups, mounts, files.
     pub fn assert_clean(&self) {
-        until("the processes of the sandboxes to end", || self.processes().is_empty());
-        until("the outer halves of the sandboxes to end", || orphans().is_empty());
-        until("the control groups to go", || self.control_groups().is_empty());
-        let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
-        let state = self.state().display().to_string();
-        let left: Vec<&str> = mounts.lines().filter(|line| line.contains(&state)).collect();
-        assert!(left.is_empty(), "mounts are left: {left:#?}");
-        for folder in ["node/store/scratch", "node/sandboxes"] {
-            let left = self.entries(folder);
-            assert!(left.is_empty(), "{folder} holds {left:?}");
-        }
+        let mut left = Remains::default();
+        let is_clean = is_soon(PATIENCE, || {
+            left = self.remains();
+            left.is_empty()
+        });
+        assert!(is_clean, "left of sandboxes:\n{left}");
     }
 
     /// A file of this world, outside of the repository.
@@ -197,19 +174,26 @@ impl World {
 
     /// Asks the database, behind the back of the binary; rows of texts.
     pub fn sql(&self, query: &str) -> Vec<Vec<String>> {
-        let program = "import json, sqlite3, sys\n\
-                       base = sqlite3.connect(sys.argv[1], timeout=10)\n\
-                       rows = base.execute(sys.argv[2]).fetchall()\n\
-                       base.commit()\n\
-                       print(json.dumps([[str(field) for field in row] for row in rows]))";
-        let output = Command::new("python3")
-            .args(["-c", program])
-            .arg(self.state().join("sandgate/state.db"))
-            .arg(query)
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        serde_json::from_slice(&output.stdout).unwrap()
+        ask(&self.state().join("sandgate/state.db"), &[query]).remove(0)
+    }
+
+    /// Asks a copy of the database as a killed process left it, so that nobody tidies it up before the next start; the rows
+    /// of each question.
+    pub fn ask_a_copy(&self, queries: &[&str]) -> Vec<Vec<Vec<String>>> {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["state.db", "state.db-wal"] {
+            let file = self.state().join("sandgate").join(name);
+            if file.exists() {
+                std::fs::copy(file, folder.path().join(name)).unwrap();
+            }
+        }
+        ask(&folder.path().join("state.db"), queries)
+    }
+
+    /// Keeps the files of this world for a look at them; where they are.
+    pub fn keep(&mut self) -> &Path {
+        self.root.disable_cleanup(true);
+        self.root.path()
     }
 
     /// The entries of a folder below the state.
@@ -247,7 +231,12 @@ impl Started {
 
     /// Whether it has ended.
     pub fn has_ended(&self) -> bool {
-        std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))
+        Self::is_ended(self.child.id())
+    }
+
+    /// Whether the process with this id has ended.
+    pub fn is_ended(pid: u32) -> bool {
+        std::fs::read_to_string(format!("/proc/{pid}/stat"))
             .map_or(true, |stat| stat.contains(") Z "))
     }
 
@@ -281,18 +270,40 @@ impl Started {
     }
 }
 
+/// Asks a database; the rows of each question, as texts.
+fn ask(database: &Path, queries: &[&str]) -> Vec<Vec<Vec<String>>> {
+    let program = "import json, sqlite3, sys\n\
+                   base = sqlite3.connect(sys.argv[1], timeout=10)\n\
+                   ask = lambda query: [[str(field) for field in row] for row in base.execute(query)]\n\
+                   answers = [ask(query) for query in sys.argv[2:]]\n\
+                   base.commit()\n\
+                   print(json.dumps(answers))";
+    let output =
+        Command::new("python3").args(["-c", program]).arg(database).args(queries).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
 /// Waits for a condition.
 pub fn until(what: &str, condition: impl FnMut() -> bool) {
     until_within(PATIENCE, what, condition);
 }
 
 /// Waits for a condition for as long as this.
-pub fn until_within(patience: Duration, what: &str, mut condition: impl FnMut() -> bool) {
+pub fn until_within(patience: Duration, what: &str, condition: impl FnMut() -> bool) {
+    assert!(is_soon(patience, condition), "waited too long for {what}");
+}
+
+/// Whether a condition comes true within this time.
+pub fn is_soon(patience: Duration, mut condition: impl FnMut() -> bool) -> bool {
     let end = Instant::now() + patience;
     while !condition() {
-        assert!(Instant::now() < end, "waited too long for {what}");
+        if Instant::now() > end {
+            return false;
+        }
         std::thread::sleep(Duration::from_millis(20));
     }
+    true
 }
 
 /// Says that a test could not do its work on this machine, so that the suite names it.
@@ -303,23 +314,4 @@ pub fn skip(test: &str, reason: &str) {
     if let Some((_, folder)) = folder {
         std::fs::write(PathBuf::from(folder).join(test), reason).unwrap();
     }
-}
-
-fn numbers_in_proc() -> impl Iterator<Item = u32> {
-    let entries = std::fs::read_dir("/proc").unwrap().flatten();
-    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-}
-
-fn command_line(pid: u32) -> String {
-    let bytes = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    String::from_utf8_lossy(&bytes).replace('\0', " ")
-}
-
-/// Outer halves of sandboxes whose binary is gone.
-fn orphans() -> Vec<u32> {
-    let is_orphan = |pid: &u32| {
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-        status.contains("\nPPid:\t1\n") && command_line(*pid).starts_with("sandgate-init")
-    };
-    numbers_in_proc().filter(is_orphan).collect()
 }

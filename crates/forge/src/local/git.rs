@@ -15,7 +15,8 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use sandgate_objects::Readers;
+use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
 
 use crate::error::{Error, Result};
@@ -74,6 +75,7 @@ const ENVIRONMENT: &[(&str, &str)] = &[
 pub struct Git {
     program: Arc<PathBuf>,
     search_path: Arc<OsString>,
+    readers: Readers,
 }
 
 impl Git {
@@ -87,7 +89,8 @@ impl Git {
         let mut own_path = program.parent().unwrap_or(Path::new("/")).as_os_str().to_owned();
         own_path.push(":");
         own_path.push(SYSTEM_PATH);
-        let git = Self { program: Arc::new(program), search_path: Arc::new(own_path) };
+        let readers = Readers::new(program.clone(), own_path.clone());
+        let git = Self { program: Arc::new(program), search_path: Arc::new(own_path), readers };
         let answer = git.call("tell its version").argument("version").run().await?;
         match parse_version(&answer.stdout) {
             Some(version) if version >= OLDEST => Ok(git),
@@ -96,6 +99,11 @@ impl Git {
                 found: shorten(&answer.stdout),
             }),
         }
+    }
+
+    /// The objects of the bare repository at `folder`. To be asked where it may wait.
+    pub(crate) fn objects(&self, folder: &Path) -> Result<sandgate_objects::Objects> {
+        Ok(self.readers.open(folder)?)
     }
 
     /// A call outside any repository. `operation` completes the sentence "git could not …".
@@ -110,8 +118,6 @@ impl Git {
             operation,
             folder: PathBuf::from("/"),
             arguments,
-            environment: Vec::new(),
-            input: Vec::new(),
             deadline: QUICK,
             max_output: SMALL_OUTPUT,
         }
@@ -135,8 +141,6 @@ pub(crate) struct Call<'a> {
     operation: &'static str,
     folder: PathBuf,
     arguments: Vec<OsString>,
-    environment: Vec<(&'static str, String)>,
-    input: Vec<u8>,
     deadline: Duration,
     max_output: usize,
 }
@@ -152,16 +156,6 @@ impl Call<'_> {
         arguments: impl IntoIterator<Item = T>,
     ) -> Self {
         self.arguments.extend(arguments.into_iter().map(|argument| argument.as_ref().to_owned()));
-        self
-    }
-
-    pub(crate) fn environment(mut self, name: &'static str, value: String) -> Self {
-        self.environment.push((name, value));
-        self
-    }
-
-    pub(crate) fn input(mut self, input: Vec<u8>) -> Self {
-        self.input = input;
         self
     }
 
@@ -208,15 +202,7 @@ impl Call<'_> {
     }
 
     async fn converse(&self, child: &mut Child, group: &Group) -> std::io::Result<Answer> {
-        let (mut input, output, errors) =
-            (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        let feed = async {
-            if let Some(pipe) = input.as_mut() {
-                // A child that stops listening ends with a status that says more than a broken pipe.
-                let _ = pipe.write_all(&self.input).await;
-            }
-            drop(input);
-        };
+        let (output, errors) = (child.stdout.take(), child.stderr.take());
         let listen = async {
             let heard = read_up_to(output, self.max_output).await;
             if !matches!(heard, Ok((_, true))) {
@@ -224,7 +210,7 @@ impl Call<'_> {
             }
             heard
         };
-        let ((), stdout, stderr) = tokio::join!(feed, listen, read_and_drain(errors));
+        let (stdout, stderr) = tokio::join!(listen, read_and_drain(errors));
         let ((stdout, is_complete), stderr) = (stdout?, stderr?);
         let status = child.wait().await?;
         group.disarm();
@@ -243,9 +229,8 @@ impl Call<'_> {
             .env_clear()
             .env("PATH", self.git.search_path.as_ref())
             .envs(ENVIRONMENT.iter().copied())
-            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(&self.folder)
-            .stdin(if self.input.is_empty() { Stdio::null() } else { Stdio::piped() })
+            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0);

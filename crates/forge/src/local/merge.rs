@@ -4,8 +4,11 @@
 //! servers, or one server twice, make the same commit id, and every cache behind it hits. Attributes of the
 //! repository (`merge=union` and the like) are left out, as forges leave them out.
 
+use sandgate_objects::{Kind, ObjectId, Objects, write_loose};
+
 use super::git::lossy;
 use super::mirror::Mirror;
+use super::plain_merge;
 use crate::error::{Error, Result};
 use crate::names::CommitId;
 
@@ -13,48 +16,86 @@ const AUTHOR: &str = "Sandgate";
 const ADDRESS: &str = "merge@sandgate.invalid";
 /// The year 2100; beyond it git refuses some dates.
 const LATEST: i64 = 4_102_444_800;
-const MAX_COMMITS: usize = 4 << 20;
 const MAX_MERGE: usize = 8 << 20;
 const SHOWN_CONFLICTS: usize = 100;
 
 impl Mirror {
     /// The commit that merges `head` into `base`; made once, then found again.
     pub async fn merge_commit(&self, base: &CommitId, head: &CommitId) -> Result<CommitId> {
-        let reference = format!("refs/sandgate/merge/{base}/{head}");
-        if let Some(known) = self.read_reference(&reference) {
+        let (one, other) = (base.clone(), head.clone());
+        let known =
+            self.with_objects(move |mirror, objects| mirror.known_merge(objects, &one, &other));
+        if let Some(known) = known.await? {
             return Ok(known);
         }
-        let _writing = self.lock().await;
-        let (time, tree) =
-            tokio::join!(self.later_commit_time(base, head), self.merge_tree(base, head));
-        // A missing commit is named by the first; the second only fails.
-        let (seconds, tree) = (time?, tree?);
-        let commit = self.commit_tree(&tree, base, head, seconds).await?;
-        self.write_reference(&reference, &commit)?;
-        Ok(commit)
+        let writing = self.lock().await;
+        let (one, other) = (base.clone(), head.clone());
+        let plain = self.with_objects(move |mirror, objects| {
+            let seconds = mirror.later_commit_time(objects, &one, &other)?;
+            let write = |kind, raw: &[u8]| mirror.write_object(one.id()?, kind, raw);
+            let tree = plain_merge::merge(objects, &write, one.id()?, other.id()?)?;
+            Ok((seconds, tree))
+        });
+        let (seconds, tree) = plain.await?;
+        let tree = match tree {
+            Some(tree) => tree,
+            None => self.merge_tree(base, head).await?,
+        };
+        let (one, other) = (base.clone(), head.clone());
+        self.with_objects(move |mirror, _| {
+            // Who made it holds on until it is written, even when the asker has gone.
+            let _writing = writing;
+            let text = commit_text(tree, &one, &other, seconds);
+            let commit = mirror.write_object(one.id()?, Kind::Commit, text.as_bytes())?;
+            let commit: CommitId = commit.to_string().parse()?;
+            mirror.write_reference(&merge_reference(&one, &other), &commit)?;
+            Ok(commit)
+        })
+        .await
     }
 
-    async fn later_commit_time(&self, base: &CommitId, head: &CommitId) -> Result<i64> {
-        let answer = self
-            .call("read two commits")
-            .arguments(["cat-file", "--batch"])
-            .input(format!("{base}\n{head}\n").into_bytes())
-            .max_output(MAX_COMMITS)
-            .run()
-            .await?;
-        let mut rest = answer.stdout.as_slice();
+    /// A merge that was made before. What its reference names may be gone: neither waits for the disk.
+    fn known_merge(
+        &self,
+        objects: &Objects,
+        base: &CommitId,
+        head: &CommitId,
+    ) -> Result<Option<CommitId>> {
+        let Some(known) = self.read_reference(&merge_reference(base, head)) else {
+            return Ok(None);
+        };
+        let is_whole = objects
+            .commits(&[known.id()?])?
+            .pop()
+            .flatten()
+            .is_some_and(|commit| objects.trees(&[commit.tree]).is_ok());
+        Ok(is_whole.then_some(known))
+    }
+
+    fn later_commit_time(
+        &self,
+        objects: &Objects,
+        base: &CommitId,
+        head: &CommitId,
+    ) -> Result<i64> {
         let mut latest = 0;
         for commit in [base, head] {
-            let Some((content, behind)) = parse_batch(rest) else {
-                return Err(self.missing(commit));
-            };
-            latest = latest.max(commit_time(content).unwrap_or(0));
-            rest = behind;
+            latest = latest.max(self.read_commit(objects, commit)?.seconds.unwrap_or(0));
         }
         Ok(latest.clamp(0, LATEST))
     }
 
-    async fn merge_tree(&self, base: &CommitId, head: &CommitId) -> Result<String> {
+    /// Writes an object of the same format as `like`.
+    fn write_object(
+        &self,
+        like: ObjectId,
+        kind: Kind,
+        raw: &[u8],
+    ) -> std::result::Result<ObjectId, sandgate_objects::Error> {
+        write_loose(&self.path().join("objects"), like.format(), kind, raw)
+    }
+
+    async fn merge_tree(&self, base: &CommitId, head: &CommitId) -> Result<ObjectId> {
         let answer = self
             .call("merge two commits")
             .arguments(["merge-tree", "--write-tree", "-z", "--name-only", "--no-messages"])
@@ -66,7 +107,7 @@ impl Mirror {
         match answer.status {
             0 => parts
                 .next()
-                .map(lossy)
+                .and_then(ObjectId::from_hex)
                 .ok_or(Error::UnexpectedOutput { operation: "merge two commits" }),
             1 => Err(Error::Conflict {
                 base: base.clone(),
@@ -79,50 +120,16 @@ impl Mirror {
             _ => Err(answer.into_error("merge two commits")),
         }
     }
-
-    async fn commit_tree(
-        &self,
-        tree: &str,
-        base: &CommitId,
-        head: &CommitId,
-        seconds: i64,
-    ) -> Result<CommitId> {
-        let date = format!("@{seconds} +0000");
-        let answer = self
-            .call("write a merge commit")
-            .environment("GIT_AUTHOR_NAME", AUTHOR.to_owned())
-            .environment("GIT_AUTHOR_EMAIL", ADDRESS.to_owned())
-            .environment("GIT_AUTHOR_DATE", date.clone())
-            .environment("GIT_COMMITTER_NAME", AUTHOR.to_owned())
-            .environment("GIT_COMMITTER_EMAIL", ADDRESS.to_owned())
-            .environment("GIT_COMMITTER_DATE", date)
-            .arguments(["commit-tree", "-p", base.as_str(), "-p", head.as_str()])
-            .argument(tree)
-            .input(format!("Merge {head} into {base}\n").into_bytes())
-            .run()
-            .await?;
-        Ok(answer.text().parse()?)
-    }
 }
 
-/// Reads `<object> commit <size>\n<content>\n` off the front; `None` for anything that is no commit.
-fn parse_batch(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let end = bytes.iter().position(|byte| *byte == b'\n')?;
-    let header = std::str::from_utf8(bytes.get(..end)?).ok()?;
-    let mut words = header.split(' ').skip(1);
-    if words.next()? != "commit" {
-        return None;
-    }
-    let size: usize = words.next()?.parse().ok()?;
-    let start = end + 1;
-    let stop = start.checked_add(size)?;
-    Some((bytes.get(start..stop)?, bytes.get(stop + 1..)?))
+fn merge_reference(base: &CommitId, head: &CommitId) -> String {
+    format!("refs/sandgate/merge/{base}/{head}")
 }
 
-/// The committer's time of a raw commit, in seconds since 1970.
-fn commit_time(content: &[u8]) -> Option<i64> {
-    let text = String::from_utf8_lossy(content);
-    let line = text.lines().find(|line| line.starts_with("committer "))?;
-    let behind = line.rsplit_once('>')?.1;
-    behind.split_ascii_whitespace().next()?.parse().ok()
+fn commit_text(tree: ObjectId, base: &CommitId, head: &CommitId, seconds: i64) -> String {
+    let person = format!("{AUTHOR} <{ADDRESS}> {seconds} +0000");
+    format!(
+        "tree {tree}\nparent {base}\nparent {head}\nauthor {person}\ncommitter {person}\n\n\
+         Merge {head} into {base}\n"
+    )
 }

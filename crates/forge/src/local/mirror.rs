@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use sandgate_objects::{Commit, Objects};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::git::{Answer, Call, Git};
@@ -56,6 +57,29 @@ impl Mirror {
 
     pub(super) fn call(&self, operation: &'static str) -> Call<'_> {
         self.git.call_in(&self.place, operation)
+    }
+
+    /// Does something with the objects of this mirror, where it may wait.
+    pub(super) async fn with_objects<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self, &Objects) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let mirror = self.clone();
+        let place = self.place.clone();
+        tokio::task::spawn_blocking(move || work(&mirror, &mirror.git.objects(&mirror.place)?))
+            .await
+            .map_err(|panic| io_error("read objects of", &place)(panic.into()))?
+    }
+
+    /// A commit that has to be here.
+    pub(super) fn read_commit(&self, objects: &Objects, commit: &CommitId) -> Result<Arc<Commit>> {
+        match objects.commit(commit.id()?) {
+            Ok(found) => Ok(found),
+            Err(
+                sandgate_objects::Error::Missing { .. } | sandgate_objects::Error::OtherKind { .. },
+            ) => Err(self.missing(commit)),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// What a reference names, if it lies in a file of its own: a cheap look, not the last word.

@@ -1,5 +1,7 @@
 //! Reading from a mirror: branches, ancestors, files, changed paths. Nothing here writes or runs a filter.
 
+use sandgate_objects::Entry;
+
 use super::git::lossy;
 use super::mirror::Mirror;
 use crate::error::{Error, Result};
@@ -67,36 +69,35 @@ impl Mirror {
         if !is_plain_path(path) {
             return Err(missing());
         }
-        let listing = self
-            .call("look up a path")
-            .arguments(["ls-tree", "-z", "-l", "--full-tree", "--end-of-options"])
-            .arguments([commit.as_str(), path])
-            .answer()
-            .await?;
-        if listing.status != 0 {
-            return Err(self.failure_at(commit, "look up a path", listing));
-        }
-        let Some(entry) = listing.stdout.split(|byte| *byte == 0).find(|entry| !entry.is_empty())
-        else {
-            return Err(missing());
-        };
-        let entry =
-            parse_entry(entry).ok_or(Error::UnexpectedOutput { operation: "look up a path" })?;
-        if let Some(found) = entry.other_kind() {
-            return Err(Error::NotAFile { commit: commit.clone(), path: path.to_owned(), found });
-        }
-        if entry.bytes > limit {
-            let (commit, path) = (commit.clone(), path.to_owned());
-            return Err(Error::FileTooLarge { commit, path, bytes: entry.bytes, limit });
-        }
-        let room = usize::try_from(entry.bytes).unwrap_or(usize::MAX).saturating_add(1);
-        let content = self
-            .call("read a file")
-            .arguments(["cat-file", "blob", "--end-of-options", entry.object])
-            .max_output(room)
-            .run()
-            .await?;
-        Ok(content.stdout)
+        let (commit, path) = (commit.clone(), path.to_owned());
+        let content = self.with_objects(move |mirror, objects| {
+            let missing = || Error::MissingPath { commit: commit.clone(), path: path.clone() };
+            let mut folder = mirror.read_commit(objects, &commit)?.tree;
+            let (folders, name) = path.rsplit_once('/').unwrap_or(("", &path));
+            for part in folders.split('/').filter(|part| !part.is_empty()) {
+                let tree = objects.tree(folder)?;
+                let entry = tree.find(part.as_bytes()).filter(Entry::is_folder);
+                folder = entry.ok_or_else(missing)?.id;
+            }
+            let tree = objects.tree(folder)?;
+            let entry = tree.find(name.as_bytes()).ok_or_else(missing)?;
+            if let Some(found) = other_kind(&entry) {
+                return Err(Error::NotAFile { commit: commit.clone(), path: path.clone(), found });
+            }
+            match objects.blob(entry.id, limit) {
+                Ok(content) => Ok(content.to_vec()),
+                Err(sandgate_objects::Error::TooLarge { bytes, limit, .. }) => {
+                    Err(Error::FileTooLarge {
+                        commit: commit.clone(),
+                        path: path.clone(),
+                        bytes,
+                        limit,
+                    })
+                }
+                Err(error) => Err(error.into()),
+            }
+        });
+        content.await
     }
 
     /// What `head` changes since it left `base`: the paths of the pull request.
@@ -159,32 +160,17 @@ fn parse_branch(line: &str) -> Option<Branch> {
     })
 }
 
-/// One line of `git ls-tree -l`: `<mode> <type> <object> <size>\t<path>`.
-struct Entry<'a> {
-    mode: &'a str,
-    object: &'a str,
-    bytes: u64,
-}
-
-impl Entry<'_> {
-    fn other_kind(&self) -> Option<&'static str> {
-        match self.mode {
-            "120000" => Some("symbolic link"),
-            "040000" => Some("folder"),
-            "160000" => Some("submodule"),
-            _ => None,
-        }
+/// What an entry is, if it is no file.
+fn other_kind(entry: &Entry<'_>) -> Option<&'static str> {
+    match entry.canonical_mode() {
+        0o120_000 => Some("symbolic link"),
+        0o040_000 => Some("folder"),
+        0o160_000 => Some("submodule"),
+        _ => None,
     }
 }
 
-fn parse_entry(entry: &[u8]) -> Option<Entry<'_>> {
-    let end = entry.iter().position(|byte| *byte == b'\t')?;
-    let mut words = std::str::from_utf8(entry.get(..end)?).ok()?.split_ascii_whitespace();
-    let (mode, _kind, object) = (words.next()?, words.next()?, words.next()?);
-    Some(Entry { mode, object, bytes: words.next()?.parse().unwrap_or(0) })
-}
-
-/// Git reads a path of a listing literally, but gives trailing slashes and dots a meaning of their own.
+/// Paths are looked up part by part: empty ones and dots stand for nothing that a tree of ours holds.
 fn is_plain_path(path: &str) -> bool {
     !path.contains('\0')
         && path.len() <= 4096

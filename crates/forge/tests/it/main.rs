@@ -3,6 +3,7 @@
 
 mod hostile;
 mod limits;
+mod merges;
 mod mirrors;
 mod pulls;
 mod repository;

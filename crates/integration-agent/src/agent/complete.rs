@@ -64,6 +64,7 @@ impl Agent {
             None => None,
         };
         self.inner.commit(transaction, held.run, &after).await?;
+        sandgate_domain::fail_point::reached("result.accepted");
         let verdict = after.ended.or(run.state.result());
         let gate_layers = match verdict {
             Some(_) => self.gate_layers(held).await?,

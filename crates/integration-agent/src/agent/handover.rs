@@ -57,6 +57,7 @@ impl Inner {
         }
         // If this fails, the receivers hear of it, and ask again.
         transaction.commit().await?;
+        sandgate_domain::fail_point::reached("run.advanced");
         self.tell_all(run, after);
         for (reply, assignment) in matched {
             if let Err(assignment) = reply.send(self.handed_out(assignment)) {

@@ -123,6 +123,7 @@ impl Inner {
 
     /// The claim is committed: its log is opened, and whoever watches is told.
     pub(super) fn handed_out(&self, mut assignment: Assignment) -> Assignment {
+        sandgate_domain::fail_point::reached("step.claimed");
         if assignment.kind == StepKind::Close {
             return assignment;
         }

@@ -1,10 +1,5 @@
 //! The `/etc` of the skeleton: what the tools of the host need from theirs, and small files of ours.
 
-use std::collections::BTreeSet;
-use std::fs;
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
-
 /// What is copied wherever it exists, besides what `/usr` and `/opt` link to.
 pub(super) const COPIED: &[&str] = &[
     "alpine-release",
@@ -56,7 +51,7 @@ pub(super) const COPIED: &[&str] = &[
 ];
 
 /// What is ours even where `/usr` links to it, or never wanted.
-const NEVER: &[&str] = &[
+pub(super) const NEVER: &[&str] = &[
     "bash.bashrc",
     "environment",
     "fstab",
@@ -93,55 +88,3 @@ pub(super) const OWN: &[(&str, &str)] = &[
     ("resolv.conf", "# names are resolved by the proxy\n"),
     ("bash.bashrc", ""),
 ];
-
-/// How many entries of `/usr` and `/opt` are looked at.
-const MAX_ENTRIES: usize = 5_000_000;
-
-/// The names below `/etc` that files of `folders` link to, directly.
-pub(super) fn linked_names(folders: &[PathBuf]) -> BTreeSet<PathBuf> {
-    let mut names = BTreeSet::new();
-    let mut pending = apart(folders);
-    let mut seen = 0;
-    while let Some(folder) = pending.pop() {
-        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
-            seen += 1;
-            if seen > MAX_ENTRIES {
-                return names;
-            }
-            let Ok(kind) = entry.file_type() else { continue };
-            if kind.is_dir() {
-                pending.push(entry.path());
-            } else if kind.is_symlink()
-                && let Ok(target) = fs::read_link(entry.path())
-                && let Some(name) = name_below_etc(&target)
-            {
-                names.insert(name);
-            }
-        }
-    }
-    names
-}
-
-/// The folders that hold all of the given ones, each file once: `/lib` is often a link into `/usr`.
-fn apart(folders: &[PathBuf]) -> Vec<PathBuf> {
-    let real: BTreeSet<PathBuf> =
-        folders.iter().filter_map(|folder| fs::canonicalize(folder).ok()).collect();
-    let is_below =
-        |folder: &PathBuf| real.iter().any(|other| folder != other && folder.starts_with(other));
-    real.iter().filter(|folder| !is_below(folder)).cloned().collect()
-}
-
-fn name_below_etc(target: &Path) -> Option<PathBuf> {
-    let text = target.as_os_str().as_bytes();
-    // Relative links climb to the root first: `../../etc/x`.
-    let climbed = target.strip_prefix("/").ok().or_else(|| {
-        let down = target.components().position(|part| part.as_os_str() != "..")?;
-        (down > 0 && text.starts_with(b"..")).then(|| {
-            let length = down * 3;
-            Path::new(std::ffi::OsStr::from_bytes(&text[length.min(text.len())..]))
-        })
-    })?;
-    let name = climbed.strip_prefix("etc").ok()?.components().next()?;
-    let is_wanted = !NEVER.iter().any(|never| name.as_os_str() == *never);
-    is_wanted.then(|| Path::new(name.as_os_str()).to_owned())
-}

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::RenameFlags;
 use rustix::io::Errno;
 
-use super::etc::{COPIED, OWN, linked_names};
+use super::etc::{COPIED, OWN};
 use super::fingerprint::{fingerprint, stamp};
+use super::links::linked_names;
 use super::mirror::{Mirror, make_folder, make_parent};
 use super::registries::Settings;
 use super::toolchains::Tools;
@@ -17,7 +18,7 @@ use crate::Error;
 use crate::layers::{Owner, remove_tree};
 
 /// Changes when the same facts give another skeleton.
-const FORMAT: &str = "sandgate skeleton 1";
+const FORMAT: &str = "sandgate skeleton 2";
 
 /// Empty folders of the skeleton, with their modes.
 const FOLDERS: [(&str, u32); 16] = [

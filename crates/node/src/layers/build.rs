@@ -90,6 +90,7 @@ impl<'a> LayerBuild<'a> {
         if durability == Durability::Synced {
             syncfs(&self.lock).map_err(Error::system("sync", &self.folder))?;
         }
+        sandgate_domain::fail_point::reached("layer.written");
         let layers = self.store.layers_handle();
         let renamed = renameat_with(
             layers,
@@ -103,6 +104,7 @@ impl<'a> LayerBuild<'a> {
             Err(Errno::EXIST) => {}
             Err(errno) => return Err(Error::system("publish", &self.folder)(errno)),
         }
+        sandgate_domain::fail_point::reached("layer.published");
         if durability == Durability::Synced {
             rustix::fs::fsync(layers).map_err(Error::system("sync", &self.folder))?;
         }

@@ -45,6 +45,7 @@ impl LayerStore {
         if !has_files {
             clean(open_folder(&scratch.upper())?, rule)?;
             build.adopt(&scratch.upper())?;
+            sandgate_domain::fail_point::reached("layer.adopted");
         }
         build.keep();
         if has_files {

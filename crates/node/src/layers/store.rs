@@ -133,6 +133,7 @@ impl LayerStore {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode))
                 .map_err(Error::io("change the mode of", &path))?;
         }
+        sandgate_domain::fail_point::reached("scratch.started");
         match rustix::fs::renameat_with(
             rustix::fs::CWD,
             &temporary,
@@ -285,7 +286,10 @@ pub(super) fn retire(folder: impl AsFd, name: &str) -> Result<(), Error> {
     let gone = c_name(&format!(".gone-{name}"));
     super::remove_tree(folder.as_fd(), &gone)?;
     match rustix::fs::renameat(folder.as_fd(), &*c_name(name), folder.as_fd(), &*gone) {
-        Ok(()) => super::remove_tree(folder.as_fd(), &gone),
+        Ok(()) => {
+            sandgate_domain::fail_point::reached("layer.retired");
+            super::remove_tree(folder.as_fd(), &gone)
+        }
         Err(Errno::NOENT) => Ok(()),
         Err(errno) => Err(Error::system("remove", name)(errno)),
     }

@@ -23,27 +23,36 @@ pub(super) fn directory_time(path: &[u8]) -> i64 {
     if path == b".git" || path.starts_with(b".git/") { GIT_TIME } else { COMMIT_TIME }
 }
 
+/// Makes the folders of `.git`.
+pub(super) fn make_folders(writer: &mut TreeWriter) -> Result<(), Error> {
+    for folder in [".git/objects/pack", ".git/objects/info", ".git/refs/heads", ".git/refs/tags"] {
+        writer.directory(folder.as_bytes())?;
+    }
+    Ok(())
+}
+
+/// Where histories of a source end.
+pub(super) fn tips<'a>(tree: &'a Tree, options: &SourceOptions<'a>) -> Vec<&'a Sha> {
+    [Some(tree.commit()), options.base].into_iter().flatten().collect()
+}
+
+/// Writes the files of `.git`, and takes over its pack.
 pub(super) fn write(
     repository: &Repository,
     tree: &Tree,
     options: &SourceOptions<'_>,
+    history: &History,
     workspace: &Path,
     writer: &mut TreeWriter,
 ) -> Result<(), Error> {
-    let tips: Vec<&Sha> = [Some(tree.commit()), options.base].into_iter().flatten().collect();
-    let history = repository.history(&tips)?;
-    for folder in [".git/objects/pack", ".git/objects/info", ".git/refs/heads", ".git/refs/tags"] {
-        writer.directory(folder.as_bytes())?;
-    }
-    write_pack(repository, &tips, &history, &workspace.join(".git/objects"), writer)?;
-
+    take_over_pack(&workspace.join(".git/objects/pack"), writer)?;
     let head = format!("{}\n", tree.commit());
     let mut put = |name: &str, text: &[u8]| {
         writer.write(format!(".git/{name}").as_bytes(), 0o644, text, GIT_TIME)
     };
     put("HEAD", head.as_bytes())?;
     put("config", config(tree.commit().format()).as_bytes())?;
-    put("packed-refs", packed_refs(tree.commit(), options, &history).as_bytes())?;
+    put("packed-refs", packed_refs(tree.commit(), options, history).as_bytes())?;
     if !history.cut.is_empty() {
         let lines: String = history.cut.iter().map(|sha| format!("{sha}\n")).collect();
         put("shallow", lines.as_bytes())?;
@@ -93,12 +102,12 @@ fn packed_refs(head: &Sha, options: &SourceOptions<'_>, history: &History) -> St
     text
 }
 
-fn write_pack(
+/// Packs a history below the folder `objects`.
+pub(super) fn pack(
     repository: &Repository,
     tips: &[&Sha],
     history: &History,
     objects: &Path,
-    writer: &mut TreeWriter,
 ) -> Result<(), Error> {
     let mut request = String::new();
     for sha in &history.cut {
@@ -112,12 +121,15 @@ fn write_pack(
         .git("pack-objects")
         .args(["--revs", "--quiet", "--delta-base-offset", "--window=0", "--threads=1"])
         .args([objects.join("pack/pack")])
-        .objects(objects, &repository.objects())
+        .objects(objects, &repository.objects_folder())
         .deadline(LONG_DEADLINE)
-        .read(request.as_bytes(), SHORT_ANSWER)?;
-    let folder = objects.join("pack");
-    for entry in fs::read_dir(&folder).map_err(Error::io("list", &folder))? {
-        let name = entry.map_err(Error::io("list", &folder))?.file_name();
+        .read(request.as_bytes(), SHORT_ANSWER)
+        .map(drop)
+}
+
+fn take_over_pack(folder: &Path, writer: &mut TreeWriter) -> Result<(), Error> {
+    for entry in fs::read_dir(folder).map_err(Error::io("list", folder))? {
+        let name = entry.map_err(Error::io("list", folder))?.file_name();
         let path = [b".git/objects/pack/", name.as_bytes()].concat();
         writer.take_over(&path, 0o444, GIT_TIME)?;
     }

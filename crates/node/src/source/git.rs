@@ -16,6 +16,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use sandgate_objects::Readers;
 
 use crate::Error;
 use crate::error::shown;
@@ -31,11 +32,12 @@ pub(super) const LONG_ANSWER: usize = 1 << 28;
 
 const STDERR_KEPT: usize = 2000;
 
-/// The `git` program of this machine.
+/// The `git` program of this machine, and those of its processes that live on to read objects. Clones share them.
 #[derive(Debug, Clone)]
 pub struct GitProgram {
     program: PathBuf,
     search_path: OsString,
+    pub(super) readers: Readers,
 }
 
 impl GitProgram {
@@ -53,7 +55,8 @@ impl GitProgram {
             }
             joined.push(folder);
         }
-        Ok(Self { program, search_path: joined })
+        let readers = Readers::new(program.clone(), joined.clone());
+        Ok(Self { program, search_path: joined, readers })
     }
 
     /// A command on the repository `git_dir`.
@@ -284,11 +287,6 @@ impl Running {
                 stderr: shown(self.stderr_kept.trim_ascii()),
             }),
         }
-    }
-
-    /// An error about an answer of this command.
-    pub(super) fn unreadable(&self, what: &str) -> Error {
-        Error::GitAnswer { command: self.subcommand.to_owned(), what: what.to_owned() }
     }
 
     fn wait(&self, wants_input: bool) -> Result<Ready, Error> {

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
-use super::git::{LONG_ANSWER, LONG_DEADLINE};
-use super::repository::Repository;
+use super::git::LONG_ANSWER;
+use super::repository::{Repository, has_file};
 use super::sha::Sha;
 use crate::Error;
 
@@ -35,33 +35,48 @@ pub(super) struct Tag {
 impl Repository {
     /// The history that ends at `tips`.
     pub(super) fn history(&self, tips: &[&Sha]) -> Result<History, Error> {
-        let parents = self.parents(tips)?;
+        let shallow: HashSet<Sha> = self.shallow_commits()?.into_iter().collect();
+        let parents = self.parents(tips, &shallow)?;
         let (commits, mut cut) = select(tips, &parents);
         // Where the repository's own history is cut off, ours is too.
-        cut.extend(self.shallow_commits()?.into_iter().filter(|sha| commits.contains(sha)));
+        cut.extend(shallow.into_iter().filter(|sha| commits.contains(sha)));
         let tags = self.tags(&commits)?;
         Ok(History { cut, tags })
     }
 
-    fn parents(&self, tips: &[&Sha]) -> Result<HashMap<Sha, Vec<Sha>>, Error> {
-        let count = format!("--max-count={MAX_COMMITS}");
-        let listing = self
-            .git("rev-list")
-            .args(["--parents", &count, "--end-of-options"])
-            .args(tips.iter().map(|tip| tip.as_str()))
-            .deadline(LONG_DEADLINE)
-            .read(&[], LONG_ANSWER)?;
-        let mut parents = HashMap::new();
-        for line in String::from_utf8_lossy(&listing).lines() {
-            let mut shas = line.split(' ').map(str::parse::<Sha>);
-            if let Some(commit) = shas.next() {
-                parents.insert(commit?, shas.collect::<Result<_, _>>()?);
+    /// The parents of the commits that may be within the bound. Those at which the repository's own history is cut off
+    /// have none.
+    fn parents(
+        &self,
+        tips: &[&Sha],
+        shallow: &HashSet<Sha>,
+    ) -> Result<HashMap<Sha, Vec<Sha>>, Error> {
+        let mut parents: HashMap<Sha, Vec<Sha>> = HashMap::new();
+        let mut level: Vec<Sha> = tips.iter().copied().cloned().collect();
+        for _ in 0..HISTORY_DEPTH {
+            level.sort_unstable();
+            level.dedup();
+            level.retain(|sha| !parents.contains_key(sha));
+            level.truncate(MAX_COMMITS.saturating_sub(parents.len()));
+            let ids = level.iter().map(Sha::id).collect::<Result<Vec<_>, _>>()?;
+            let mut next = Vec::new();
+            for (sha, commit) in level.into_iter().zip(self.objects().commits(&ids)?) {
+                let commit = commit.ok_or(sandgate_objects::Error::Missing { id: sha.id()? })?;
+                let is_cut = shallow.contains(&sha);
+                let above = commit.parents.iter().filter(|_| !is_cut).map(|id| Sha::from(*id));
+                let above: Vec<Sha> = above.collect();
+                next.extend(above.iter().cloned());
+                parents.insert(sha, above);
             }
+            level = next;
         }
         Ok(parents)
     }
 
     fn tags(&self, commits: &HashSet<Sha>) -> Result<Vec<Tag>, Error> {
+        if !self.may_have_tags() {
+            return Ok(Vec::new());
+        }
         let count = format!("--count={MAX_TAGS}");
         let listing = self
             .git("for-each-ref")
@@ -84,6 +99,15 @@ impl Repository {
             }
         }
         Ok(tags)
+    }
+}
+
+impl Repository {
+    /// False only if there are none: mirrors have none, and are asked on the way to every gate.
+    fn may_have_tags(&self) -> bool {
+        let folder = self.common_dir();
+        ["packed-refs", "reftable"].iter().any(|name| folder.join(name).exists())
+            || has_file(&folder.join("refs/tags"))
     }
 }
 

@@ -76,12 +76,21 @@ impl Repository {
         let layer = build.open()?;
         let mut writer = TreeWriter::create(&layer, "workspace", owner)?;
         let chosen = tree.files.iter().map(|(path, file)| (path.as_slice(), file)).collect();
-        self.fill(tree, &chosen, &mut writer, &|path, file| options.time_of(path, file))?;
-        for path in tree.submodules.keys() {
-            writer.directory(path)?;
-        }
         let workspace = build.path().join("workspace");
-        dot_git::write(self, tree, options, &workspace, &mut writer)?;
+        let tips = dot_git::tips(tree, options);
+        let history = self.history(&tips)?;
+        dot_git::make_folders(&mut writer)?;
+        // Nothing of a tree can lie in `.git`, so files and pack don't meet.
+        let objects = workspace.join(".git/objects");
+        std::thread::scope(|scope| {
+            let packing = scope.spawn(|| dot_git::pack(self, &tips, &history, &objects));
+            self.fill(tree, &chosen, &mut writer, &|path, file| options.time_of(path, file))?;
+            for path in tree.submodules.keys() {
+                writer.directory(path)?;
+            }
+            packing.join().unwrap_or(Err(Error::Interrupted))
+        })?;
+        dot_git::write(self, tree, options, &history, &workspace, &mut writer)?;
         writer.finish(&|path| dot_git::directory_time(path))?;
         build.publish(Durability::UntilReboot)
     }

@@ -5,6 +5,8 @@ use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use sandgate_objects::{Kind, ObjectId, Objects};
+
 use super::git::{GitCommand, GitProgram, SHORT_ANSWER};
 use super::sha::{Sha, check_revision};
 use super::tree::{FileKind, Tree};
@@ -19,6 +21,7 @@ pub struct Repository {
     git_dir: PathBuf,
     top_level: Option<PathBuf>,
     head: Option<Sha>,
+    objects: Objects,
 }
 
 impl Repository {
@@ -29,8 +32,10 @@ impl Repository {
             .ancestors()
             .find_map(repository_at)
             .ok_or(Error::NotARepository(start.clone()))?;
-        let mut repository = Self { git: git.clone(), git_dir, top_level, head: None };
-        repository.head = repository.verify("HEAD")?;
+        let objects = git.readers.open(&git_dir)?;
+        let mut repository = Self { git: git.clone(), git_dir, top_level, head: None, objects };
+        let head = repository.objects.head()?.filter(|found| found.kind == Kind::Commit);
+        repository.head = head.map(|found| found.id.into());
         if repository.head.is_none() && !repository.has_any_commit()? {
             return Err(Error::EmptyRepository(start));
         }
@@ -73,7 +78,7 @@ impl Repository {
     /// The commit that a user means by `revision`: a branch, a tag, a full or short SHA.
     pub fn resolve(&self, revision: &str) -> Result<Sha, Error> {
         check_revision(revision)?;
-        if let Some(sha) = self.verify(revision)? {
+        if let Some(sha) = self.find_commit(revision)? {
             return Ok(sha);
         }
         let is_hex = revision.len() >= 7 && revision.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -110,8 +115,13 @@ impl Repository {
     }
 
     /// The folder of its objects.
-    pub(super) fn objects(&self) -> PathBuf {
+    pub(super) fn objects_folder(&self) -> PathBuf {
         self.common_dir().join("objects")
+    }
+
+    /// Its objects.
+    pub(super) fn objects(&self) -> &Objects {
+        &self.objects
     }
 
     pub(super) fn git(&self, subcommand: &'static str) -> GitCommand {
@@ -131,9 +141,23 @@ impl Repository {
         text.lines().map(str::parse).collect()
     }
 
-    fn common_dir(&self) -> PathBuf {
+    pub(super) fn common_dir(&self) -> PathBuf {
         read_small(&self.git_dir.join("commondir"))
             .map_or_else(|| self.git_dir.clone(), |text| self.git_dir.join(text))
+    }
+
+    /// The commit with this full name.
+    fn commit_named(&self, name: &str) -> Result<Option<Sha>, Error> {
+        let Some(id) = ObjectId::from_hex(name.as_bytes()) else { return Ok(None) };
+        let found = self.objects.find(id)?.filter(|found| found.kind == Kind::Commit);
+        Ok(found.map(|found| found.id.into()))
+    }
+
+    fn find_commit(&self, revision: &str) -> Result<Option<Sha>, Error> {
+        match self.commit_named(revision)? {
+            Some(sha) => Ok(Some(sha)),
+            None => self.verify(revision),
+        }
     }
 
     fn verify(&self, revision: &str) -> Result<Option<Sha>, Error> {
@@ -152,12 +176,30 @@ impl Repository {
     }
 
     fn has_any_commit(&self) -> Result<bool, Error> {
+        if has_file(&self.common_dir().join("refs")) {
+            return Ok(true);
+        }
         let answer = self
             .git("for-each-ref")
             .args(["--count=1", "--format=%(objectname)"])
             .read(&[], SHORT_ANSWER)?;
         Ok(!answer.is_empty())
     }
+}
+
+/// Whether a file lies anywhere below a folder.
+pub(super) fn has_file(top: &Path) -> bool {
+    let mut pending = vec![top.to_owned()];
+    while let Some(folder) = pending.pop() {
+        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => pending.push(entry.path()),
+                Ok(_) => return true,
+                Err(_) => {}
+            }
+        }
+    }
+    false
 }
 
 /// The git folder and the working tree, if `folder` is the top of a repository or a bare one.

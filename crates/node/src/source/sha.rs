@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use sandgate_objects::ObjectId;
 use sha1::Digest as _;
 
 use crate::Error;
@@ -18,6 +19,14 @@ impl Sha {
         &self.0
     }
 
+    /// The name as objects are asked for.
+    pub(super) fn id(&self) -> Result<ObjectId, Error> {
+        self.0.parse().map_err(|_| Error::RevisionInvalid {
+            revision: shown(self.0.as_bytes()),
+            why: "it is no name of an object",
+        })
+    }
+
     pub(super) fn format(&self) -> ObjectFormat {
         if self.0.len() == 64 { ObjectFormat::Sha256 } else { ObjectFormat::Sha1 }
     }
@@ -28,6 +37,12 @@ impl Sha {
             _ => byte - b'a' + 10,
         };
         self.0.as_bytes().chunks_exact(2).map(|pair| digit(pair[0]) << 4 | digit(pair[1])).collect()
+    }
+}
+
+impl From<ObjectId> for Sha {
+    fn from(id: ObjectId) -> Self {
+        Self(id.to_string())
     }
 }
 

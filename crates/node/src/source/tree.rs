@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::git::{LONG_ANSWER, LONG_DEADLINE};
+use sandgate_objects::ObjectId;
+
 use super::names::{ConfiguredGlobs, check_path};
 use super::objects::read_blobs;
 use super::repository::Repository;
@@ -14,6 +15,10 @@ use crate::error::shown;
 pub const MAX_FILES: usize = 1_000_000;
 /// The most bytes that the files of a source may have together.
 pub const MAX_BYTES: u64 = 32 << 30;
+/// The most folders that a source may have.
+const MAX_FOLDERS: usize = 1_000_000;
+/// How many folders are read at a time.
+const FOLDERS_AT_ONCE: usize = 512;
 /// The longest target of a symlink, in bytes.
 pub(super) const MAX_LINK: u64 = 4095;
 
@@ -183,11 +188,6 @@ impl Repository {
     }
 
     pub(super) fn list_commit(&self, commit: &Sha) -> Result<Tree, Error> {
-        let listing = self
-            .git("ls-tree")
-            .args(["-r", "-z", "--full-tree", "--end-of-options", commit.as_str()])
-            .deadline(LONG_DEADLINE)
-            .read(&[], LONG_ANSWER)?;
         let mut tree = Tree {
             commit: commit.clone(),
             origin: Origin::Commit,
@@ -195,9 +195,28 @@ impl Repository {
             submodules: BTreeMap::new(),
             unsupported: Vec::new(),
         };
-        for record in listing.split(|byte| *byte == 0).filter(|record| !record.is_empty()) {
-            let (mode, sha, path) = parse_record(record)?;
-            tree.add(mode, sha, path)?;
+        let top = self.objects().commit(commit.id()?)?.tree;
+        let mut pending = vec![(Vec::new(), top)];
+        let mut folders = pending.len();
+        while !pending.is_empty() {
+            let some = pending.split_off(pending.len().saturating_sub(FOLDERS_AT_ONCE));
+            let ids: Vec<ObjectId> = some.iter().map(|(_, id)| *id).collect();
+            for ((prefix, _), listing) in some.iter().zip(self.objects().trees(&ids)?) {
+                for entry in listing.entries() {
+                    let path = [prefix.as_slice(), entry.name].concat();
+                    if entry.is_folder() {
+                        check_path(&path)?;
+                        pending.push(([path.as_slice(), b"/"].concat(), entry.id));
+                        folders += 1;
+                    } else {
+                        tree.add(entry.canonical_mode(), entry.id.into(), &path)?;
+                    }
+                }
+                if folders > MAX_FOLDERS {
+                    let what = "the number of folders of the source".to_owned();
+                    return Err(Error::TooLarge { what, limit: MAX_FOLDERS as u64 });
+                }
+            }
         }
         Ok(tree)
     }
@@ -278,22 +297,5 @@ impl Tree {
             return Err(Error::HostileTree { path: shown(path), why: "it is there twice" });
         }
         Ok(())
-    }
-}
-
-/// `<mode> <type> <sha>\t<path>`.
-fn parse_record(record: &[u8]) -> Result<(u32, Sha, &[u8]), Error> {
-    let unreadable = || Error::GitAnswer {
-        command: "ls-tree".to_owned(),
-        what: format!("the entry `{}`", shown(record)),
-    };
-    let tab = record.iter().position(|byte| *byte == b'\t').ok_or_else(unreadable)?;
-    let head = std::str::from_utf8(&record[..tab]).map_err(|_| unreadable())?;
-    let mut fields = head.split(' ');
-    let mode = fields.next().and_then(|mode| u32::from_str_radix(mode, 8).ok());
-    let sha = fields.nth(1).and_then(|sha| sha.parse().ok());
-    match (mode, sha) {
-        (Some(mode), Some(sha)) => Ok((mode, sha, &record[tab + 1..])),
-        _ => Err(unreadable()),
     }
 }

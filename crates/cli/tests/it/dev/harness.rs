@@ -53,15 +53,35 @@ impl<'a> Dev<'a> {
     /// The same, with this secret or none.
     pub fn start_with(world: &'a World, secret: Option<&str>) -> Self {
         let started = world.start(command(world, secret));
+        Self::serving(world, started)
+            .unwrap_or_else(|started| panic!("it ended: {}", started.stderr()))
+    }
+
+    /// A server that was started, once it answers; what was started if it ends before.
+    pub fn serving(world: &'a World, started: Started) -> Result<Self, Started> {
+        let mut has_ended = false;
         until("the server to serve", || {
-            assert!(!started.has_ended(), "it ended: {}", started.stderr());
-            started.stderr().contains("next     ")
+            has_ended = started.has_ended();
+            has_ended || started.stderr().contains("next     ")
         });
+        if has_ended {
+            return Err(started);
+        }
         let addresses: Value = serde_json::from_str(&started.stdout()).unwrap();
         let address = addresses["http"].as_str().unwrap().to_owned();
         let stderr = started.stderr();
         let link = stderr.lines().find_map(|line| line.strip_prefix("log in   ")).unwrap();
-        Self { world, link: link.to_owned(), started, address }
+        Ok(Self { world, link: link.to_owned(), started, address })
+    }
+
+    /// The process.
+    pub fn started(&self) -> &Started {
+        &self.started
+    }
+
+    /// Waits for its end.
+    pub fn wait(self) -> Ended {
+        self.started.wait()
     }
 
     /// One that serves already, and whose login link is this.
@@ -227,7 +247,8 @@ impl Change<'_> {
     /// As GitHub tells it. The commits are those of the branches of the world.
     pub fn payload(&self, world: &World) -> String {
         let sha = |branch: &str| world.git(&["rev-parse", branch]).trim().to_owned();
-        let at = format!("2026-01-05T10:00:{:02}Z", self.second);
+        let (hour, minute) = (10 + self.second / 3600, self.second / 60 % 60);
+        let at = format!("2026-01-05T{hour}:{minute:02}:{:02}Z", self.second % 60);
         let repository = |name: &str| {
             json!({
                 "full_name": name, "name": "web", "default_branch": "main", "fork": name != NAME,
