@@ -251,6 +251,13 @@ impl Wiring {
     fn spawn(&mut self, tasks: &mut Tasks, config: &Config) {
         let slots = config.slots.map_or_else(default_slots, usize::from);
         let stop = tasks.shutdown(Stage::Workers).soft;
+        let (node, stop_node) = (self.machine.node.clone(), stop.clone());
+        tasks.spawn(Stage::Workers, "node", async move {
+            // Nothing else of a start takes as long, and only sandboxes wait for it.
+            node.base().await?;
+            stop_node.cancelled().await;
+            Ok::<(), sandgate_node::Error>(())
+        });
         let (runner, stop_runner) = (self.runner.clone(), stop.clone());
         tasks.spawn(Stage::Workers, "gate-runner", async move {
             runner.serve(slots, None, stop_runner).await

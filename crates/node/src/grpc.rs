@@ -18,7 +18,7 @@ use crate::checkouts::Part;
 use crate::error::Error;
 use crate::layers::{Layer, SealRule};
 use crate::live_sandboxes::LiveGuard;
-use crate::node::{Node, Request as SandboxRequest, blocking};
+use crate::node::{Node, Request as SandboxRequest, blocking, sandbox_environment};
 
 type Reply<T> = Result<Response<T>, Status>;
 
@@ -49,10 +49,11 @@ impl wire::node_server::Node for NodeService {
     type ReadFilesStream = ReceiverStream<Result<wire::ReadFilesReply, Status>>;
 
     async fn describe(&self, _: Request<wire::DescribeRequest>) -> Reply<wire::DescribeReply> {
+        let base = self.node.base().await.map_err(refuse)?;
         Ok(Response::new(wire::DescribeReply {
-            base_fingerprint: self.node.base().fingerprint.clone(),
+            base_fingerprint: base.fingerprint.clone(),
             shell: self.node.shell().words(),
-            environment: self.node.sandbox_environment().into_iter().collect(),
+            environment: sandbox_environment(base).into_iter().collect(),
             isolation: self.node.level().to_string(),
         }))
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use sandgate_domain::{IsolationLevel, LayerId, Resources, SandboxId, StepId, TrustTier};
 use sandgate_egress::Policy;
 use sandgate_sandbox::{Bind, Engine, EngineConfig, Network, PlainFolder, Report, Spec};
+use tokio::sync::OnceCell;
 
 use crate::base::{HostBase, HostEnvironment, WORKSPACE};
 use crate::checkouts::{Checkout, Checkouts, Read, Source};
@@ -69,20 +70,22 @@ pub struct Node {
 struct Inner {
     engine: Engine,
     layers: Arc<LayerStore>,
-    base: HostBase,
+    host: HostEnvironment,
+    /// Found out once, since it takes longer than all else of a start.
+    base: OnceCell<Arc<HostBase>>,
+    folder: PathBuf,
     plain: PlainFolder,
     runs: PathBuf,
     shell: Shell,
-    search_path: Vec<PathBuf>,
     checkouts: Checkouts,
     live: LiveSandboxes,
 }
 
 impl Node {
-    /// Probes what this machine can hold, finds its tools, and opens the layer store.
+    /// Probes what this machine can hold, and opens the layer store.
     ///
     /// # Errors
-    /// If the folder can't be used, or the host can't serve as a base. What can't be isolated is no error: see [`Node::report`].
+    /// If the folder can't be used. What can't be isolated is no error: see [`Node::report`].
     pub async fn open(config: NodeConfig) -> Result<Self, Error> {
         let folder = config.folder.clone();
         let (layers, runs, probes) = blocking(move || open_folders(&folder)).await?;
@@ -90,28 +93,17 @@ impl Node {
         let plain = PlainFolder::new(&plain_folder);
         let consent = (config.least == IsolationLevel::Process).then(|| plain.clone());
         let probing = Engine::probe(EngineConfig { plain: consent, ..EngineConfig::new(probes) });
-        let host = config.host.clone();
-        let base_folder = config.folder.join("base");
         let engine = probing.await?;
-        let (owner, level) = (engine.layer_owner(), engine.report().level);
-        let root = plain.root();
-        let base = blocking(move || {
-            let base = HostBase::discover(&host, &base_folder, owner)?;
-            match level {
-                IsolationLevel::Namespaces => Ok(base),
-                IsolationLevel::Process => crate::plain::base(base, &plain_folder, &root),
-            }
-        })
-        .await?;
         let shell = Shell::of_this_host();
         let inner = Inner {
             engine,
             layers: Arc::new(layers),
-            base,
+            host: config.host,
+            base: OnceCell::new(),
+            folder: config.folder,
             plain,
             runs,
             shell,
-            search_path: config.host.path,
             checkouts: Checkouts::default(),
             live: LiveSandboxes::default(),
         };
@@ -137,9 +129,19 @@ impl Node {
         Ok(self.inner.engine.reserve()?)
     }
 
-    /// The tools that sandboxes see.
-    pub fn base(&self) -> &HostBase {
-        &self.inner.base
+    /// The tools that sandboxes see. They are looked for when somebody asks for the first time; who asks meanwhile waits.
+    ///
+    /// # Errors
+    /// If the host can't serve as a base.
+    pub async fn base(&self) -> Result<&Arc<HostBase>, Error> {
+        let inner = &self.inner;
+        inner
+            .base
+            .get_or_try_init(|| async {
+                let inner = Arc::clone(inner);
+                blocking(move || inner.discover().map(Arc::new)).await
+            })
+            .await
     }
 
     /// The layers of this machine.
@@ -166,12 +168,10 @@ impl Node {
     pub(crate) async fn read_source(&self, source: Source) -> Result<Arc<Read>, Error> {
         let level = self.level();
         may_run(level, source.tier)?;
+        let base = Arc::clone(self.base().await?);
         let inner = Arc::clone(&self.inner);
-        blocking(move || {
-            let fingerprint = &inner.base.fingerprint;
-            inner.checkouts.read(&source, &inner.search_path, fingerprint, level)
-        })
-        .await
+        blocking(move || inner.checkouts.read(&source, &inner.host.path, &base.fingerprint, level))
+            .await
     }
 
     /// Makes a sandbox; the variables that each of its commands gets.
@@ -182,7 +182,8 @@ impl Node {
     pub async fn create(&self, request: Request) -> Result<Made, Error> {
         may_run(self.level(), request.tier)?;
         let (id, step) = (request.id, request.step);
-        let live = match self.inner.make(request, self.sandbox_environment()).await {
+        let base = self.base().await?;
+        let live = match self.inner.make(request, base).await {
             Ok(live) => live,
             Err(error) => {
                 self.inner.remove_remains(id).await?;
@@ -237,29 +238,36 @@ impl Node {
             Err(error) => Err(error),
         }
     }
+}
 
-    /// The variables that every command of a sandbox gets.
-    pub fn sandbox_environment(&self) -> BTreeMap<String, String> {
-        let mut variables: BTreeMap<String, String> = self.inner.base.env.iter().cloned().collect();
-        variables.insert("CI".to_owned(), "true".to_owned());
-        variables.insert("SANDGATE".to_owned(), "1".to_owned());
-        variables.insert("SANDGATE_WORKSPACE".to_owned(), WORKSPACE.to_owned());
-        let path = variables.get("PATH").map_or("", String::as_str);
-        let path = format!("{INSIDE}/bin:{path}");
-        variables.insert("PATH".to_owned(), path);
-        variables
-    }
+/// The variables that every command of a sandbox gets.
+pub(crate) fn sandbox_environment(base: &HostBase) -> BTreeMap<String, String> {
+    let mut variables: BTreeMap<String, String> = base.env.iter().cloned().collect();
+    variables.insert("CI".to_owned(), "true".to_owned());
+    variables.insert("SANDGATE".to_owned(), "1".to_owned());
+    variables.insert("SANDGATE_WORKSPACE".to_owned(), WORKSPACE.to_owned());
+    let path = variables.get("PATH").map_or("", String::as_str);
+    let path = format!("{INSIDE}/bin:{path}");
+    variables.insert("PATH".to_owned(), path);
+    variables
 }
 
 impl Inner {
-    async fn make(
-        self: &Arc<Self>,
-        request: Request,
-        mut environment: BTreeMap<String, String>,
-    ) -> Result<Live, Error> {
-        let inner = Arc::clone(self);
+    fn discover(&self) -> Result<HostBase, Error> {
+        let owner = self.engine.layer_owner();
+        let base = HostBase::discover(&self.host, &self.folder.join("base"), owner)?;
+        match self.engine.report().level {
+            IsolationLevel::Namespaces => Ok(base),
+            IsolationLevel::Process => {
+                crate::plain::base(base, &self.folder.join("process"), &self.plain.root())
+            }
+        }
+    }
+
+    async fn make(self: &Arc<Self>, request: Request, base: &Arc<HostBase>) -> Result<Live, Error> {
+        let (inner, tools) = (Arc::clone(self), Arc::clone(base));
         let asked = request.clone();
-        let (lower, scratch, run_folder) = blocking(move || inner.prepare(&asked)).await?;
+        let (lower, scratch, run_folder) = blocking(move || inner.prepare(&asked, &tools)).await?;
         let places = self.places(&run_folder);
         // Plain processes have the network of the machine anyway, and no proxy can be shown to them alone.
         let is_proxied = request.network && places.is_none();
@@ -269,10 +277,11 @@ impl Inner {
             lower,
             upper: scratch.upper(),
             work: scratch.work(),
-            binds: self.binds(&run_folder),
+            binds: self.binds(base, &run_folder),
             network,
             limits: request.limits,
         };
+        let mut environment = sandbox_environment(base);
         if let Some(path) = request.files.changed_paths_path() {
             environment.insert("SANDGATE_CHANGED_PATHS".to_owned(), path);
         }
@@ -302,8 +311,9 @@ impl Inner {
     fn prepare(
         &self,
         request: &Request,
+        base: &HostBase,
     ) -> Result<(Vec<PathBuf>, crate::layers::Scratch, PathBuf), Error> {
-        let mut lower = vec![self.base.skeleton.clone()];
+        let mut lower = vec![base.skeleton.clone()];
         for id in &request.layers {
             let layer = self.layers.get_whole(*id)?.ok_or(Error::LayerMissing(*id))?;
             if layer.whole {
@@ -327,11 +337,11 @@ impl Inner {
         }
     }
 
-    fn binds(&self, run_folder: &Path) -> Vec<Bind> {
+    fn binds(&self, base: &HostBase, run_folder: &Path) -> Vec<Bind> {
         if self.engine.report().level == IsolationLevel::Process {
             return Vec::new();
         }
-        let host = self.base.binds.iter();
+        let host = base.binds.iter();
         let mut binds: Vec<Bind> =
             host.map(|bind| Bind::read_only(&bind.source, &bind.target)).collect();
         binds.push(Bind::read_only(run_folder, INSIDE));

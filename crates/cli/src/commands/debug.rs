@@ -56,7 +56,7 @@ pub async fn run(context: &Context, command: Debug) -> Result<Exit, Failure> {
     require_isolation(&machine)?;
     require_level(&machine, &snapshot)?;
     machine.node.reserve()?;
-    let found = &machine.node.base().fingerprint;
+    let found = &machine.node.base().await?.fingerprint;
     if *found != snapshot.base_fingerprint {
         let message = format!(
             "{} was made on another base: this machine's tools have changed since ({} then, {found} now)",

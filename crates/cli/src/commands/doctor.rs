@@ -63,10 +63,11 @@ pub async fn run(context: &Context) -> Result<Exit, Failure> {
     lines.extend(report.limits.iter().map(|found| Line::finding("limits", found)));
     lines.push(Line::finding("network", &report.network));
     lines.extend(report.obstacle.iter().map(|found| Line::finding("obstacle", found)));
-    for exposed in &node.base().exposed {
+    let base = node.base().await?;
+    for exposed in &base.exposed {
         lines.push(Line::fact("toolchains", &exposed.what, exposed.path.display().to_string()));
     }
-    for refused in &node.base().refused {
+    for refused in &base.refused {
         let detail = format!("{}: {}", refused.path.display(), refused.reason);
         lines.push(Line::fact("left out", &refused.what, detail));
     }

@@ -122,7 +122,7 @@ pub async fn run(context: &Context, command: Run) -> Result<Exit, Failure> {
     let is_isolated = machine.node.level() == IsolationLevel::Namespaces;
     let is_told = matches!(context.global.progress.decide(), Form::Tty | Form::Plain);
     if is_isolated && is_told && !context.global.quiet {
-        eprintln!("{}", sandboxes(&machine.node));
+        eprintln!("{}", sandboxes(&machine.node).await?);
     }
     let new = NewRun {
         repository: subject.key.clone(),
@@ -220,15 +220,16 @@ fn slots(node: &Node, jobs: Option<u16>) -> Result<usize, Failure> {
 }
 
 /// How gates are isolated, and what they see of homes.
-fn sandboxes(node: &Node) -> String {
+async fn sandboxes(node: &Node) -> Result<String, Failure> {
     let level = node.report().summary().level.as_str();
+    let base = node.base().await?;
     let exposed: BTreeSet<&str> =
-        node.base().exposed.iter().map(|exposed| exposed.what.as_str()).collect();
+        base.exposed.iter().map(|exposed| exposed.what.as_str()).collect();
     if exposed.is_empty() {
-        return format!("isolation: {level}; nothing of a home is visible");
+        return Ok(format!("isolation: {level}; nothing of a home is visible"));
     }
     let exposed: Vec<&str> = exposed.into_iter().collect();
-    format!("isolation: {level}; visible of homes, read-only: {}", exposed.join(", "))
+    Ok(format!("isolation: {level}; visible of homes, read-only: {}", exposed.join(", ")))
 }
 
 /// What a source holds that we do not fetch, as the run reports it.

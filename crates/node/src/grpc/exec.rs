@@ -74,7 +74,12 @@ async fn follow(
     let stdout = process.take_stdout();
     let stderr = process.take_stderr();
     let output = async {
-        tokio::try_join!(pump(stdout, Stream::Stdout, events), pump(stderr, Stream::Stderr, events))
+        // What came between two looks has lost its order; most programs say first what they then complain about.
+        tokio::try_join!(
+            biased;
+            pump(stdout, Stream::Stdout, events),
+            pump(stderr, Stream::Stderr, events)
+        )
     };
     tokio::pin!(output);
     let mut output_ended = false;
