@@ -13,6 +13,7 @@ mod cgroup;
 mod engine;
 mod error;
 mod init;
+mod memory;
 mod process;
 #[expect(unsafe_code, reason = "system calls that no safe wrapper offers")]
 mod raw;
@@ -27,6 +28,7 @@ mod wire;
 pub use engine::{Engine, LAYER_OWNER};
 pub use error::Error;
 pub use init::enter_if_init;
+pub use memory::Memory;
 pub use process::{ExitStatus, Process, Terminal};
 pub use report::{CgroupFlavour, Finding, Mode, Report};
 pub use sandbox::Sandbox;
