@@ -70,17 +70,21 @@ impl Agent {
             if !taken.is_empty() {
                 return Ok(self.inner.all_handed_out(taken));
             }
-            self.tell_waiting().await;
             if Instant::now() >= deadline {
                 return Ok(Vec::new());
             }
             let look = deadline.min(Instant::now() + LOOK);
             let mut given = self.inner.waiting.join(claimer);
+            // While it waits in the queue: what becomes ready meanwhile is handed over at once.
+            let idle = async {
+                self.tell_waiting().await;
+                tokio::time::sleep_until(look).await;
+            };
             tokio::select! {
                 biased;
                 Ok(assignments) = &mut given => return Ok(assignments),
                 () = work => {}
-                () = tokio::time::sleep_until(look) => {}
+                () = idle => {}
             }
             given.close();
             // They may have come together with what woke us.
