@@ -36,8 +36,12 @@ pub struct Config {
     pub members: Vec<String>,
     /// Logins that are agents (`trust.agents`).
     pub agents: Vec<String>,
-    /// How many gates run at a time (`admission.slots`).
+    /// How many gates run at a time at most (`admission.slots`); none: four for each processor.
     pub slots: Option<u16>,
+    /// How much processor time gates may ask for together, in percent of what there is (`admission.cpuOvercommit`).
+    pub cpu_overcommit_percent: u32,
+    /// How much memory gates may ask for together, in bytes (`admission.memory`); none: what there is, less a reserve.
+    pub memory_bytes: Option<u64>,
     /// How long approved snapshots are kept (`snapshots.keepApprovedDays`); the newest of a branch always is.
     pub keep_approved: Duration,
 }

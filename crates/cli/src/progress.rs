@@ -66,6 +66,7 @@ pub async fn follow(style: Style, steps: Vec<String>, mut events: Receiver<Progr
         tokio::select! {
             _ = tick.tick() => view.tick(&board),
             event = events.recv() => match event {
+                Ok(event) if !board.is_news(&event) => {}
                 Ok(event) => {
                     board.apply(&event);
                     view.event(&board, &event);

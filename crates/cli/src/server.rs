@@ -12,6 +12,7 @@ use sandgate_chassis::{
 };
 use sandgate_domain::{Clock, ErrorCode, Timestamp};
 use sandgate_forge::local::{Git, Mirrors};
+use sandgate_gate_runner::Limits;
 use sandgate_integration_agent::{Consumer, OUTBOX, Planner, RunsService};
 use sandgate_pr_automation::{Dependencies, PrService, Settings, TrustLists};
 use sandgate_wire::InProcess;
@@ -21,7 +22,7 @@ use sandgate_wire::snapshots::v1::snapshots_server::SnapshotsServer;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
-use crate::commands::run::{default_slots, require_isolation};
+use crate::commands::run::require_isolation;
 use crate::commands::snapshot::collect;
 use crate::context::Context;
 use crate::failure::Failure;
@@ -74,7 +75,7 @@ impl Server {
             started: context.clock.now(),
         };
         let services = InProcess::new();
-        let mut wiring = Wiring::open(context, config, &folder, &record).await?;
+        let mut wiring = Wiring::open(context, &folder, &record).await?;
         let routes = wiring.routes();
         wiring.connect(context, config, &services, &record, routes).await?;
         let router = wiring.router(context, config, &services, &token, http.address())?;
@@ -128,14 +129,12 @@ struct Wiring {
 impl Wiring {
     async fn open(
         context: &Context,
-        config: &Config,
         folder: &Path,
         record: &ServerRecord,
     ) -> Result<Self, Failure> {
         tracing::info!(
             data.folder = %folder.display(),
             http.address = %record.address,
-            admission.slots = config.slots.map_or_else(default_slots, usize::from),
             "starting"
         );
         let mut records = Records::open(context).await?;
@@ -236,6 +235,8 @@ impl Wiring {
             snapshots: connection(),
             sandboxes: connection(),
         });
+        let mut metrics = process_registry(context.clock.now());
+        self.runner.register(&mut metrics);
         let config = sandgate_api::Config {
             token: AccessToken::parse(token.reveal())?,
             hosts: AllowedHosts::new(address, &config.allowed_hosts)?,
@@ -243,13 +244,17 @@ impl Wiring {
             data_dir: Some(self.folder.clone()),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             clock: Arc::clone(&context.clock),
-            metrics: process_registry(context.clock.now()),
+            metrics,
         };
         Ok(sandgate_api::router(config, clients))
     }
 
     fn spawn(&mut self, tasks: &mut Tasks, config: &Config) {
-        let slots = config.slots.map_or_else(default_slots, usize::from);
+        let limits = Limits {
+            slots: config.slots.map(u32::from),
+            cpu_overcommit_percent: config.cpu_overcommit_percent,
+            memory_bytes: config.memory_bytes,
+        };
         let stop = tasks.shutdown(Stage::Workers).soft;
         let (node, stop_node) = (self.machine.node.clone(), stop.clone());
         tasks.spawn(Stage::Workers, "node", async move {
@@ -260,7 +265,7 @@ impl Wiring {
         });
         let (runner, stop_runner) = (self.runner.clone(), stop.clone());
         tasks.spawn(Stage::Workers, "gate-runner", async move {
-            runner.serve(slots, None, stop_runner).await
+            runner.serve(limits, None, stop_runner).await
         });
         if let Some(consumer) = self.consumer.take() {
             let stop = stop.clone();

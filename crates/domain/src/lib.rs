@@ -27,7 +27,7 @@ pub use layer::{Layer, LayerContent, LayerKind, LayerState};
 pub use live_sandbox::{Holder, LiveSandbox};
 pub use name::ParseNameError;
 pub use pull_request::{BranchPushed, PullRequestChanged, RunChanged, RunsSuperseded};
-pub use resources::Resources;
+pub use resources::{Resources, Share};
 pub use result::GateResult;
 pub use run::{Run, RunState, UnsupportedKey};
 pub use snapshot::{Entry, NetworkAccess, Snapshot, SnapshotKind, SnapshotState};

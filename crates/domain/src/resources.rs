@@ -30,3 +30,38 @@ impl Default for Resources {
         }
     }
 }
+
+/// A part of a machine: what a step asks for, or what there is. Disk and processes are not shared out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Share {
+    /// Processor time, in thousandths of a processor.
+    pub cpu_millis: u64,
+    /// Memory, in bytes.
+    pub memory_bytes: u64,
+}
+
+impl Share {
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            cpu_millis: self.cpu_millis.saturating_add(other.cpu_millis),
+            memory_bytes: self.memory_bytes.saturating_add(other.memory_bytes),
+        }
+    }
+
+    /// What is left without the other; nothing where that is more.
+    #[must_use]
+    pub fn minus(self, other: Self) -> Self {
+        Self {
+            cpu_millis: self.cpu_millis.saturating_sub(other.cpu_millis),
+            memory_bytes: self.memory_bytes.saturating_sub(other.memory_bytes),
+        }
+    }
+}
+
+impl From<Resources> for Share {
+    fn from(limits: Resources) -> Self {
+        Self { cpu_millis: u64::from(limits.cpu_millis), memory_bytes: limits.memory_bytes }
+    }
+}

@@ -4,6 +4,7 @@
 //! Everything here is a total function of its arguments. Inputs may come from hostile authors: sizes and depths are bounded,
 //! and bad input is an error that names the place, never a panic.
 
+pub mod admission;
 pub mod config;
 pub mod init;
 pub mod junit;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use sandgate_domain::{LayerId, RunId, SnapshotId, StepId, StepKind, Timestamp, TrustTier};
+use sandgate_domain::{LayerId, RunId, Share, SnapshotId, StepId, StepKind, Timestamp, TrustTier};
 use sandgate_engine::plan::{Plan, PlannedGate, PlannedSetup};
 use sandgate_engine::run::Outcome;
 use sandgate_wire::agent::v1 as wire;
@@ -158,6 +158,15 @@ impl Assignment {
             lease,
             plan,
         })
+    }
+
+    /// What it asks of the machine.
+    pub(crate) fn asks(&self) -> Share {
+        match &self.task {
+            Task::Setup(setup) => setup.resources.into(),
+            Task::Gate(gate) => gate.resources.into(),
+            Task::Close => Share::default(),
+        }
     }
 }
 

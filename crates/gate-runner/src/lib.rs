@@ -9,10 +9,12 @@ mod lease;
 mod log;
 mod prepare;
 mod prepared;
+mod room;
 mod runner;
 mod scripts;
 mod services;
 
 pub use error::Error;
 pub use prepare::{Origin, Prepared};
+pub use room::Limits;
 pub use runner::{Runner, RunnerParts};

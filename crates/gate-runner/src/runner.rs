@@ -1,15 +1,20 @@
-//! The loop: claim a step, execute it, report how it ended.
+//! The loop: claim steps, execute each, report how it ended.
+//!
+//! One claim is under way at a time, and each report asks for more; whoever hands steps out knows what those under way hold,
+//! so nothing is promised twice.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use sandgate_domain::{Clock, RunId};
+use sandgate_engine::admission::remark;
 use sandgate_engine::run::Outcome;
 use sandgate_wire::agent::v1::agent_client::AgentClient;
 use sandgate_wire::agent::v1::{self as wire, ClaimRequest};
-use sandgate_wire::node::v1::RepositorySource;
+use sandgate_wire::node::v1::{MeasureRequest, RepositorySource};
 use sandgate_wire::token::with_step_token;
 use sandgate_wire::{Connection, MAX_AGENT_BYTES, required_field};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -19,12 +24,13 @@ use crate::error::{Error, may_pass};
 use crate::log::LogStart;
 use crate::prepare::{Origin, Prepared, prepare};
 use crate::prepared::PreparedRuns;
+use crate::room::{self, Gauges, Limits};
 use crate::services::Services;
 
 /// How long to wait after the agent refused.
 const BACKOFF: Duration = Duration::from_millis(500);
-/// How long one call waits for a step, in milliseconds.
-const WAIT_MS: u32 = 20_000;
+/// How long one call waits for a step, in milliseconds: what was measured before it is at most so old.
+const WAIT_MS: u32 = 2000;
 /// How long the agent may refuse to hand out steps of a run that only this process can go on with.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long steps that are under way may go on after a stop.
@@ -53,11 +59,14 @@ pub struct Runner {
     pub(crate) parts: RunnerParts,
     pub(crate) services: Services,
     prepared: Arc<PreparedRuns>,
+    gauges: Gauges,
 }
 
-/// One of the workers of a runner.
+/// Whoever claims steps, and executes one.
+#[derive(Clone)]
 struct Worker {
     runner: Runner,
+    limits: Limits,
     only: Option<RunId>,
     /// No step is claimed any more.
     stop: CancellationToken,
@@ -75,7 +84,7 @@ impl Runner {
         let way = |connection: &Connection| connection.clone();
         let services =
             Services::new(way(&parts.snapshots), way(&parts.sandboxes), way(&parts.node));
-        Self { parts, services, prepared: Arc::default() }
+        Self { parts, services, prepared: Arc::default(), gauges: Gauges::default() }
     }
 
     /// Turns the files of a run into layers, before its steps can be claimed, and keeps what is known of them until the run
@@ -120,45 +129,67 @@ impl Runner {
         .await
     }
 
-    /// Works on up to `slots` steps at a time, of one run or of all, until `stop` is cancelled. Those under way then have a
-    /// little time to end; after it they are stopped and handed back, for whoever serves next.
+    /// Shows what there is for steps, and what they hold, among the metrics of the process.
+    pub fn register(&self, registry: &mut prometheus_client::registry::Registry) {
+        self.gauges.register(registry);
+    }
+
+    /// Works on as many steps at a time as there is room for, of one run or of all, until `stop` is cancelled. Those under way
+    /// then have a little time to end; after it they are stopped and handed back, for whoever serves next.
     ///
     /// # Errors
     /// If the agent refuses for so long that the one run can't go on. Of all runs, better times are waited for.
     pub async fn serve(
         &self,
-        slots: usize,
+        limits: Limits,
         only: Option<RunId>,
         stop: CancellationToken,
     ) -> Result<(), Error> {
-        let leave = CancellationToken::new();
-        let mut workers = JoinSet::new();
-        for _ in 0..slots {
-            let (stop, leave) = (stop.clone(), leave.clone());
-            let worker = Worker { runner: self.clone(), only, stop, leave };
-            workers.spawn(worker.work());
-        }
+        let (runner, leave) = (self.clone(), CancellationToken::new());
+        let worker = Worker { runner, limits, only, stop: stop.clone(), leave: leave.clone() };
+        let (sender, mut claimed) = mpsc::channel(1);
+        let claiming = worker.claim_all(sender);
         let grace = async {
             stop.cancelled().await;
             tokio::time::sleep(GRACE).await;
+            leave.cancel();
+            std::future::pending::<()>().await;
         };
-        tokio::select! {
-            ended = all(&mut workers) => return ended,
-            () = grace => leave.cancel(),
+        tokio::pin!(claiming, grace);
+        let (mut is_claiming, mut steps) = (true, JoinSet::new());
+        while is_claiming || !steps.is_empty() {
+            tokio::select! {
+                biased;
+                Some(message) = claimed.recv() => {
+                    steps.spawn(worker.clone().work(message));
+                }
+                Some(ended) = steps.join_next() => {
+                    for message in joined(ended)? {
+                        steps.spawn(worker.clone().work(message));
+                    }
+                }
+                ended = &mut claiming, if is_claiming => {
+                    ended?;
+                    is_claiming = false;
+                    while let Ok(message) = claimed.try_recv() {
+                        steps.spawn(worker.clone().work(message));
+                    }
+                }
+                () = &mut grace => {}
+            }
         }
-        all(&mut workers).await
+        Ok(())
     }
 }
 
-/// Waits for all workers, or for the first that can't go on: the others are dropped with the set then.
-async fn all(workers: &mut JoinSet<Result<(), Error>>) -> Result<(), Error> {
-    while let Some(ended) = workers.join_next().await {
-        match ended {
-            Ok(worked) => worked?,
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
-        }
+/// What comes after a step; that one can't go on ends the others with the set.
+fn joined(
+    ended: Result<Result<Vec<wire::Assignment>, Error>, tokio::task::JoinError>,
+) -> Result<Vec<wire::Assignment>, Error> {
+    match ended {
+        Ok(worked) => worked,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
-    Ok(())
 }
 
 /// Does something that is of use even if the step is not: when the step is cancelled it goes on, and nobody waits for it.
@@ -177,30 +208,34 @@ pub(crate) async fn unless_cancelled<T: Send + 'static>(
 }
 
 impl Worker {
-    async fn work(self) -> Result<(), Error> {
-        let mut next = None;
-        loop {
-            let message = match next.take() {
-                Some(message) => message,
-                None => match self.claim().await? {
-                    Some(message) => message,
-                    None => return Ok(()),
-                },
-            };
-            match self.perform(message).await {
-                Ok(following) => next = following,
-                Err(error) => {
-                    tracing::error!(error = error.chain(), "a step could not be reported");
-                    if self.only.is_some() {
-                        return Err(Error::Stuck(Box::new(error)));
-                    }
+    /// Claims until it is time to stop.
+    async fn claim_all(&self, claimed: mpsc::Sender<wire::Assignment>) -> Result<(), Error> {
+        while let Some(messages) = self.claim().await? {
+            for message in messages {
+                if claimed.send(message).await.is_err() {
+                    return Ok(());
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Executes a step; the steps that come after it.
+    async fn work(self, message: wire::Assignment) -> Result<Vec<wire::Assignment>, Error> {
+        match self.perform(message).await {
+            Ok(following) => Ok(following),
+            Err(error) => {
+                tracing::error!(error = error.chain(), "a step could not be reported");
+                if self.only.is_some() {
+                    return Err(Error::Stuck(Box::new(error)));
+                }
+                Ok(Vec::new())
             }
         }
     }
 
-    /// A step; none: it is time to stop.
-    async fn claim(&self) -> Result<Option<wire::Assignment>, Error> {
+    /// Steps; none: it is time to stop.
+    async fn claim(&self) -> Result<Option<Vec<wire::Assignment>>, Error> {
         let mut refused_since = None;
         loop {
             let asked = tokio::select! {
@@ -209,11 +244,11 @@ impl Worker {
                 asked = self.ask() => asked,
             };
             let status = match asked {
-                Ok(Some(message)) => return Ok(Some(message)),
-                Ok(None) => {
+                Ok(messages) if messages.is_empty() => {
                     refused_since = None;
                     continue;
                 }
+                Ok(messages) => return Ok(Some(messages)),
                 Err(status) => status,
             };
             tracing::error!(status = status.message(), "a step could not be claimed");
@@ -225,21 +260,46 @@ impl Worker {
         }
     }
 
-    async fn ask(&self) -> Result<Option<wire::Assignment>, tonic::Status> {
+    async fn ask(&self) -> Result<Vec<wire::Assignment>, tonic::Status> {
+        let request = self.request().await?;
         let mut agent = self.runner.parts.agent.clone();
-        Ok(agent.claim(self.request()).await?.into_inner().assignment)
+        Ok(agent.claim(request).await?.into_inner().assignments)
     }
 
-    fn request(&self) -> ClaimRequest {
-        let run = self.only.map(|run| run.to_string());
-        ClaimRequest { owner: self.runner.parts.owner.clone(), run, wait_ms: WAIT_MS }
+    /// A claim with what there is now.
+    async fn request(&self) -> Result<ClaimRequest, tonic::Status> {
+        let mut node = self.runner.services.node.clone();
+        let measured = node.measure(MeasureRequest {}).await?.into_inner();
+        let room = self.limits.room(&measured);
+        self.runner.gauges.measured(&room);
+        Ok(ClaimRequest {
+            owner: self.runner.parts.owner.clone(),
+            run: self.only.map(|run| run.to_string()),
+            wait_ms: WAIT_MS,
+            room: Some(room::message(&room)),
+        })
     }
 
-    /// Executes one step and reports it; what goes wrong on our side is an outcome, too. The next step, if there is one.
-    async fn perform(&self, message: wire::Assignment) -> Result<Option<wire::Assignment>, Error> {
+    /// A claim to go along with a report, which does not depend on it.
+    async fn next_request(&self) -> Option<ClaimRequest> {
+        if self.stop.is_cancelled() {
+            return None;
+        }
+        match self.request().await {
+            Ok(request) => Some(request),
+            Err(status) => {
+                tracing::warn!(error = status.message(), "the machine can't be measured");
+                None
+            }
+        }
+    }
+
+    /// Executes one step and reports it; what goes wrong on our side is an outcome, too. The next steps.
+    async fn perform(&self, message: wire::Assignment) -> Result<Vec<wire::Assignment>, Error> {
         let agent = self.runner.parts.agent.clone();
         let assignment = Assignment::read(message, LogStart { agent })?;
         let assignment = &assignment;
+        let _promised = self.runner.gauges.promise(assignment.asks());
         let work = async {
             let report = self.execute(assignment).await;
             let log_end = assignment.log.flush().await;
@@ -265,6 +325,12 @@ impl Worker {
             // It is still wanted: another attempt of the next start.
             report.outcome = Outcome::Infra { reason: "the server was stopped".to_owned() };
         }
+        let alone = remark(assignment.asks(), self.runner.gauges.share());
+        let alone = alone.filter(|_| report.started_at.is_some());
+        report.note = match (report.note, alone) {
+            (Some(note), Some(alone)) => Some(format!("{note}; {alone}")),
+            (note, alone) => note.or(alone),
+        };
         report
     }
 
@@ -274,11 +340,11 @@ impl Worker {
         assignment: &Assignment,
         report: StepReport,
         log_end: u64,
-    ) -> Result<Option<wire::Assignment>, Error> {
+    ) -> Result<Vec<wire::Assignment>, Error> {
         let mut message = report.message(log_end)?;
         let mut is_shortened = false;
         loop {
-            message.next = (!self.stop.is_cancelled()).then(|| self.request());
+            message.next = self.next_request().await;
             let request = with_step_token(message.clone(), &assignment.lease.token());
             let status = match self.runner.parts.agent.clone().complete(request).await {
                 Ok(reply) => return self.close(assignment, reply.into_inner()).await,
@@ -290,7 +356,7 @@ impl Worker {
                     step.name = step,
                     "somebody else has the step; what came out is dropped"
                 );
-                return Ok(None);
+                return Ok(Vec::new());
             }
             let is_ours = self.runner.parts.clock.now() < assignment.lease.until();
             if may_pass(&status) && is_ours {
@@ -317,7 +383,7 @@ impl Worker {
         &self,
         assignment: &Assignment,
         reply: wire::CompleteReply,
-    ) -> Result<Option<wire::Assignment>, Error> {
+    ) -> Result<Vec<wire::Assignment>, Error> {
         if reply.verdict.is_some() {
             sandgate_domain::fail_point::reached("run.ended");
             self.runner.prepared.forget(assignment.run.id);

@@ -10,8 +10,10 @@ mod handover;
 mod hold;
 mod lose;
 mod output;
+mod reasons;
 mod recover;
 mod rows;
+mod runners;
 mod saved;
 mod work;
 
@@ -34,9 +36,11 @@ use crate::open_logs::OpenLogs;
 use crate::progress::Progress;
 
 use handover::Waiting;
+use runners::Runners;
 
 pub use advance::OUTBOX;
 pub(crate) use assignment::{Assignment, Held, StepReport};
+pub(crate) use reasons::needed;
 pub use recover::Recovered;
 pub use saved::{RunSource, Saved};
 pub(crate) use work::Claimer;
@@ -110,6 +114,9 @@ struct Inner {
     /// A step may be claimed.
     work: Notify,
     waiting: Waiting,
+    runners: Runners,
+    /// What was last told of why steps wait.
+    told: Mutex<HashMap<StepId, String>>,
     /// A step is to stop, or is not held any more.
     stops: Notify,
 }
@@ -130,6 +137,8 @@ impl Agent {
             watched: Mutex::default(),
             work: Notify::new(),
             waiting: Waiting::default(),
+            runners: Runners::default(),
+            told: Mutex::default(),
             stops: Notify::new(),
         };
         Self { inner: Arc::new(inner) }

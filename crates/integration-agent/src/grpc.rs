@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use sandgate_domain::{LayerId, RunId, SnapshotId, Timestamp};
+use sandgate_domain::{LayerId, RunId, Share, SnapshotId, Timestamp};
+use sandgate_engine::admission::Room;
 use sandgate_engine::run::Outcome;
 use sandgate_wire::agent::v1 as wire;
 use sandgate_wire::common::v1 as common;
@@ -57,6 +58,10 @@ impl AgentService {
         self.key.sign(&StepToken { tenant, run, step, fence, lease_until })
     }
 
+    fn assignments(&self, assignments: Vec<Assignment>) -> Vec<wire::Assignment> {
+        assignments.into_iter().map(|assignment| self.assignment(assignment)).collect()
+    }
+
     fn assignment(&self, assignment: Assignment) -> wire::Assignment {
         let source = assignment.source.as_ref().map(|source| wire::Source {
             folder: source.folder.display().to_string(),
@@ -91,8 +96,7 @@ impl wire::agent_server::Agent for AgentService {
         let wait = wait(request.wait_ms);
         let claimer = claimer(request)?;
         let claimed = self.agent.claim(&claimer, wait).await.map_err(refuse)?;
-        let assignment = claimed.map(|assignment| self.assignment(assignment));
-        Ok(Response::new(wire::ClaimReply { assignment }))
+        Ok(Response::new(wire::ClaimReply { assignments: self.assignments(claimed) }))
     }
 
     async fn renew(&self, request: Request<wire::RenewRequest>) -> Reply<wire::RenewReply> {
@@ -141,7 +145,7 @@ impl wire::agent_server::Agent for AgentService {
             is_first: completed.is_first,
             verdict: completed.verdict.map(|verdict| verdict.to_string()),
             gate_layers: texts(&completed.gate_layers),
-            next: completed.next.map(|assignment| self.assignment(assignment)),
+            next: self.assignments(completed.next),
         }))
     }
 }
@@ -156,7 +160,22 @@ fn claimer(request: wire::ClaimRequest) -> Result<Claimer, FieldError> {
         return Err(FieldError { field: "owner", problem });
     }
     let only = optional_field::<RunId>("run", request.run.as_deref())?;
-    Ok(Claimer { owner: request.owner, only })
+    let room = room(request.room)?;
+    Ok(Claimer { owner: request.owner, only, room })
+}
+
+fn room(room: Option<wire::Room>) -> Result<Room, FieldError> {
+    let missing = |problem: &str| FieldError { field: "room", problem: problem.to_owned() };
+    let room = room.ok_or_else(|| missing("a claim says what there is for steps"))?;
+    if room.slots == 0 {
+        return Err(missing("a runner works on one step at a time, at least"));
+    }
+    Ok(Room {
+        slots: room.slots,
+        share: Share { cpu_millis: room.cpu_millis, memory_bytes: room.memory_bytes },
+        available_bytes: room.available_bytes,
+        reserve_bytes: room.reserve_bytes,
+    })
 }
 
 fn stream(request: &wire::AppendLogRequest) -> Result<Stream, FieldError> {

@@ -302,6 +302,12 @@ fn isolation() -> IsolationSummary {
     IsolationSummary { namespaces: true, limits, network: true, level: IsolationLevel::Namespaces }
 }
 
+/// Of a machine that has enough of everything.
+pub fn room(slots: u32) -> sandgate_engine::admission::Room {
+    let share = sandgate_domain::Share { cpu_millis: 64_000, memory_bytes: 1 << 40 };
+    sandgate_engine::admission::Room { slots, share, available_bytes: 1 << 40, reserve_bytes: 0 }
+}
+
 /// Waits until it is so.
 pub(crate) async fn until<F: Future<Output = bool>>(what: &str, is_so: impl Fn() -> F) {
     let waiting = async {

@@ -16,10 +16,19 @@ pub enum Stream {
 /// One thing that happened to a run. Steps are named as the gates are; the setup's name is `setup`.
 #[derive(Debug, Clone)]
 pub enum Progress {
-    /// A step may start and waits for a free slot.
+    /// A step may start, as soon as there is room.
     Queued {
         /// The step.
         step: String,
+    },
+    /// Why a step that may start has not.
+    Waits {
+        /// The step.
+        step: String,
+        /// Why.
+        reason: String,
+        /// Whether it is the next to start; else it waits behind others.
+        is_oldest: bool,
     },
     /// A runner took the step.
     Started {

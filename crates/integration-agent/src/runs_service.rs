@@ -1,11 +1,13 @@
 //! The gRPC side of runs: parse, call one function, convert the reply.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sandgate_domain::{
     ErrorCode, GateResult, Run, RunId, Step, StepId, StepKind, StepState, Timestamp,
 };
+use sandgate_engine::admission::Waiting;
 use sandgate_store::{Cursor, PageRequest, RunFilter};
 use sandgate_wire::common::v1 as common;
 use sandgate_wire::runs::v1 as wire;
@@ -14,7 +16,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-use crate::agent::{Agent, Saved};
+use crate::agent::{Agent, Saved, needed};
 use crate::error::Error;
 use crate::logs::{Logs, Span};
 use crate::planning::Planner;
@@ -49,8 +51,20 @@ impl RunsService {
 
     async fn view(&self, id: RunId) -> Result<wire::Run, Status> {
         let (run, steps) = self.agent.run(id).await.map_err(refuse)?;
-        Ok(run_view(&run, &steps))
+        let reasons = reasons(&self.agent, &steps).await.map_err(refuse)?;
+        Ok(run_view(&run, &steps, &reasons))
     }
+}
+
+/// Why steps that are ready have not begun.
+type Reasons = HashMap<StepId, String>;
+
+/// Asked for only if one of these steps is ready.
+async fn reasons(agent: &Agent, steps: &[Step]) -> Result<Reasons, Error> {
+    if steps.iter().any(|step| step.state == StepState::Ready) {
+        return agent.reasons().await;
+    }
+    Ok(Reasons::new())
 }
 
 #[tonic::async_trait]
@@ -92,9 +106,13 @@ impl wire::runs_server::Runs for RunsService {
         };
         let page = self.agent.list(&filter, &page).await.map_err(refuse)?;
         let mut runs = Vec::new();
+        let mut reasons: Option<Reasons> = None;
         for run in &page.items {
             let (_, steps) = self.agent.run(run.id).await.map_err(refuse)?;
-            runs.push(run_view(run, &steps));
+            if reasons.is_none() && steps.iter().any(|step| step.state == StepState::Ready) {
+                reasons = Some(self.agent.reasons().await.map_err(refuse)?);
+            }
+            runs.push(run_view(run, &steps, reasons.as_ref().unwrap_or(&Reasons::new())));
         }
         let next_page_token = page.next.map(|cursor| cursor.to_string());
         Ok(Response::new(wire::ListRunsReply { runs, next_page_token }))
@@ -117,8 +135,9 @@ impl wire::runs_server::Runs for RunsService {
     async fn get_gate(&self, request: Request<wire::GetGateRequest>) -> Reply<wire::Gate> {
         let id: StepId = required_field("id", &request.into_inner().id)?;
         let step = self.agent.step(id).await.map_err(refuse)?;
-        let (_, steps) = self.agent.run(step.run).await.map_err(refuse)?;
-        Ok(Response::new(gate_view(&step, &steps)))
+        let (run, steps) = self.agent.run(step.run).await.map_err(refuse)?;
+        let reasons = reasons(&self.agent, std::slice::from_ref(&step)).await.map_err(refuse)?;
+        Ok(Response::new(gate_view(&run, &step, &steps, &reasons)))
     }
 
     async fn watch(&self, request: Request<wire::GetRunRequest>) -> Reply<Self::WatchStream> {
@@ -158,14 +177,19 @@ async fn send_changes(
     let mut progress = agent.watch(id);
     let mut last = None;
     loop {
-        let (run, steps) = match agent.run(id).await {
+        let found = async {
+            let (run, steps) = agent.run(id).await?;
+            let reasons = reasons(agent, &steps).await?;
+            Ok((run, steps, reasons))
+        };
+        let (run, steps, reasons) = match found.await {
             Ok(found) => found,
             Err(error) => {
                 let _gone = sender.send(Err(refuse(error))).await;
                 return;
             }
         };
-        let view = run_view(&run, &steps);
+        let view = run_view(&run, &steps, &reasons);
         if last.as_ref() != Some(&view) {
             let sequence = sequence(&run);
             let event = wire::RunEvent { sequence, run: Some(view.clone()), step: None };
@@ -334,7 +358,7 @@ fn sequence(run: &Run) -> u64 {
 }
 
 /// A run as callers see it.
-fn run_view(run: &Run, steps: &[Step]) -> wire::Run {
+fn run_view(run: &Run, steps: &[Step], reasons: &Reasons) -> wire::Run {
     let micros = Timestamp::as_micros;
     wire::Run {
         id: run.id.to_string(),
@@ -350,7 +374,7 @@ fn run_view(run: &Run, steps: &[Step]) -> wire::Run {
         created_at: micros(run.created_at),
         started_at: run.state.started_at().map(micros),
         ended_at: run.state.ended_at().map(micros),
-        gates: steps.iter().map(|step| gate_view(step, steps)).collect(),
+        gates: steps.iter().map(|step| gate_view(run, step, steps, reasons)).collect(),
         approved_snapshot: run.approved_snapshot.map(|id| id.to_string()),
         pull_request: run.pull_request.clone(),
         waiting: None,
@@ -358,7 +382,7 @@ fn run_view(run: &Run, steps: &[Step]) -> wire::Run {
     }
 }
 
-fn gate_view(step: &Step, all: &[Step]) -> wire::Gate {
+fn gate_view(run: &Run, step: &Step, all: &[Step], reasons: &Reasons) -> wire::Gate {
     let completion = step.state.completion();
     let micros = Timestamp::as_micros;
     let ended_at = match &step.state {
@@ -382,7 +406,7 @@ fn gate_view(step: &Step, all: &[Step]) -> wire::Gate {
         ended_at: ended_at.map(micros),
         reports: completion.and_then(|completion| completion.reports.clone()),
         snapshot: completion.and_then(|completion| completion.snapshot).map(|id| id.to_string()),
-        waiting: waiting(step, all),
+        waiting: waiting(run, step, all, reasons),
         run: step.run.to_string(),
         reused_from: None,
         cost_micro_usd: 0,
@@ -390,20 +414,17 @@ fn gate_view(step: &Step, all: &[Step]) -> wire::Gate {
 }
 
 /// Why a step has not begun.
-fn waiting(step: &Step, all: &[Step]) -> Option<String> {
+fn waiting(run: &Run, step: &Step, all: &[Step], reasons: &Reasons) -> Option<String> {
     match &step.state {
-        StepState::Ready => Some("waiting for a free slot".to_owned()),
-        StepState::Waiting => {
-            let running: Vec<&str> = all
-                .iter()
-                .filter(|other| matches!(other.state, StepState::Claimed { .. }))
-                .map(|other| other.name.as_str())
-                .collect();
-            Some(match running[..] {
-                [] => "waiting for the gates before it".to_owned(),
-                _ => format!("waiting while {} runs", running.join(", ")),
-            })
+        StepState::Ready => {
+            // One that is not among them came since, or comes after all of them.
+            let after_all = || match reasons.len() {
+                0 => Waiting::Next.to_string(),
+                count => Waiting::Behind(count).to_string(),
+            };
+            Some(reasons.get(&step.id).cloned().unwrap_or_else(after_all))
         }
+        StepState::Waiting => Some(needed(run, step, all)),
         StepState::Claimed { .. } | StepState::Ended { .. } => None,
     }
 }

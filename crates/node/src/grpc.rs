@@ -7,6 +7,7 @@ mod files;
 use std::sync::Arc;
 
 use sandgate_domain::{LayerId, LayerKind, SandboxId};
+use sandgate_sandbox::Memory;
 use sandgate_wire::node::v1 as wire;
 use sandgate_wire::token::StepGuard;
 use sandgate_wire::{optional_field, required_field, status_with_causes};
@@ -55,6 +56,21 @@ impl wire::node_server::Node for NodeService {
             shell: self.node.shell().words(),
             environment: sandbox_environment(base).into_iter().collect(),
             isolation: self.node.level().to_string(),
+        }))
+    }
+
+    async fn measure(&self, _: Request<wire::MeasureRequest>) -> Reply<wire::MeasureReply> {
+        let measuring = blocking(|| {
+            let source =
+                |source| Error::Io { action: "read", path: "/proc/meminfo".into(), source };
+            Memory::measure().map_err(source)
+        });
+        let memory = measuring.await.map_err(refuse)?;
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        Ok(Response::new(wire::MeasureReply {
+            processors: u32::try_from(processors).unwrap_or(u32::MAX),
+            memory_bytes: memory.total_bytes,
+            memory_available_bytes: memory.available_bytes,
         }))
     }
 

@@ -349,6 +349,14 @@ fn limit_memory(version: Version, directory: &Path, bytes: u64) -> io::Result<()
     }
 }
 
+/// The groups that may limit the memory of this process: its own and those above it, as far as they are visible.
+pub fn own_memory_groups() -> impl Iterator<Item = PathBuf> {
+    let read = |path| fs::read_to_string(path).unwrap_or_default();
+    let layout = Layout::parse(&read("/proc/self/mountinfo"), &read("/proc/self/cgroup"));
+    let own = [layout.one(Controller::Memory).map(Path::to_path_buf), layout.two];
+    own.into_iter().flatten().flat_map(crate::memory::upwards)
+}
+
 fn make(directory: &Path) -> io::Result<()> {
     fs::create_dir(directory).map_err(|error| explain(directory, &error))
 }

@@ -14,6 +14,7 @@ mod cgroup;
 mod engine;
 mod error;
 mod init;
+mod memory;
 mod plain;
 mod process;
 #[expect(unsafe_code, reason = "system calls that no safe wrapper offers")]
@@ -29,6 +30,7 @@ mod wire;
 pub use engine::{Engine, LAYER_OWNER};
 pub use error::Error;
 pub use init::enter_if_init;
+pub use memory::Memory;
 pub use plain::strays::end_strays;
 pub use plain::{PlainFolder, PlainHold, copy_layers};
 pub use process::{ExitStatus, Process, Terminal};

@@ -52,7 +52,7 @@ pub use repositories::Repositories;
 pub use runs::{RunFilter, Runs};
 pub use seen::Seen;
 pub use snapshots::Snapshots;
-pub use steps::{Acceptance, Claim, Retry, Steps};
+pub use steps::{Acceptance, Claim, HandedOut, Retry, Steps};
 
 use database::Database;
 use session::{Open, Session};

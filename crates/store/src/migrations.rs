@@ -27,6 +27,7 @@ const MIGRATIONS: &[Migration] = &[
     // Programs before it can't read the new kind of step.
     Migration { version: 4, min_reader: 4, sql: include_str!("../migrations/0004_closing.sql") },
     Migration { version: 5, min_reader: 4, sql: include_str!("../migrations/0005_upkeep.sql") },
+    Migration { version: 6, min_reader: 4, sql: include_str!("../migrations/0006_admission.sql") },
 ];
 
 /// The schema that this program brings a database to.

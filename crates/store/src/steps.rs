@@ -3,7 +3,7 @@
 mod transitions;
 
 use sandgate_domain::{
-    Completion, GateResult, RunId, Step, StepId, StepState, TenantId, Timestamp,
+    Completion, GateResult, RunId, Share, Step, StepId, StepState, TenantId, Timestamp,
 };
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
@@ -90,6 +90,26 @@ impl Steps {
         rows.iter().map(read).collect()
     }
 
+    /// What is handed out now, of which so many steps to `owner`.
+    pub async fn handed_out(&self, owner: &str) -> Result<HandedOut, Error> {
+        const DOING: &str = "counting the steps under way";
+        let row = sqlx::query(
+            "SELECT COUNT(*) AS steps, \
+             CAST(COALESCE(SUM(CASE WHEN owner = $2 THEN 1 ELSE 0 END), 0) AS BIGINT) AS own, \
+             CAST(COALESCE(SUM(held_cpu_millis), 0) AS BIGINT) AS cpu, \
+             CAST(COALESCE(SUM(held_memory_bytes), 0) AS BIGINT) AS memory FROM steps WHERE tenant_id = $1 AND state = 'claimed' AND kind <> 'close'",
+        )
+        .bind(self.tenant.as_str())
+        .bind(owner)
+        .fetch_one(&mut *self.session.read(DOING).await?)
+        .await
+        .map_err(while_doing(DOING))?;
+        let columns = Columns::of("steps", &row);
+        let share =
+            Share { cpu_millis: columns.number("cpu")?, memory_bytes: columns.number("memory")? };
+        Ok(HandedOut { own: columns.number("own")?, steps: columns.number("steps")?, share })
+    }
+
     /// Claimed steps whose lease ran out: their owner is gone. At most `limit`.
     pub async fn expired(&self, now: Timestamp, limit: u32) -> Result<Vec<Step>, Error> {
         let rows = sqlx::query(
@@ -104,6 +124,17 @@ impl Steps {
         .map_err(while_doing("listing steps with an expired lease"))?;
         rows.iter().map(read).collect()
     }
+}
+
+/// What is handed out at a time. Ends of runs are not counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct HandedOut {
+    /// Steps of one owner.
+    pub own: u32,
+    /// Steps of all owners.
+    pub steps: u32,
+    /// What all of them hold.
+    pub share: Share,
 }
 
 /// Writes a step down, in whatever state it is.

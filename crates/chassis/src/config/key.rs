@@ -30,6 +30,8 @@ pub(super) const WEBHOOK_SECRETS: &str = "webhooks.github.secrets";
 pub(super) const MEMBERS: &str = "trust.members";
 pub(super) const AGENTS: &str = "trust.agents";
 pub(super) const SLOTS: &str = "admission.slots";
+pub(super) const CPU_OVERCOMMIT: &str = "admission.cpuOvercommit";
+pub(super) const MEMORY: &str = "admission.memory";
 pub(super) const KEEP_APPROVED: &str = "snapshots.keepApprovedDays";
 
 /// All keys, in the order in which they are shown.
@@ -41,6 +43,8 @@ pub(super) const KEYS: &[Key] = &[
     key(MEMBERS, Kind::List, &[]),
     key(AGENTS, Kind::List, &[]),
     key(SLOTS, Kind::Text, &[]),
+    key(CPU_OVERCOMMIT, Kind::Text, &["2"]),
+    key(MEMORY, Kind::Text, &[]),
     key(KEEP_APPROVED, Kind::Text, &["30"]),
 ];
 

@@ -18,6 +18,8 @@ pub(super) fn config(settings: &Settings) -> Result<Config, Error> {
         members: each(settings, key::MEMBERS, not_empty)?,
         agents: each(settings, key::AGENTS, not_empty)?,
         slots: one(settings, key::SLOTS, slots)?,
+        cpu_overcommit_percent: required(settings, key::CPU_OVERCOMMIT, percent)?,
+        memory_bytes: one(settings, key::MEMORY, size)?,
         keep_approved: required(settings, key::KEEP_APPROVED, days)?,
     })
 }
@@ -73,4 +75,33 @@ fn days(text: &str) -> Result<Duration, String> {
 fn slots(text: &str) -> Result<u16, String> {
     let number = text.parse().ok().filter(|slots| (1..=1024).contains(slots));
     number.ok_or_else(|| "is no number from 1 to 1024".to_owned())
+}
+
+/// A factor such as `2` or `1.5`, in percent.
+fn percent(text: &str) -> Result<u32, String> {
+    let unreadable = || "is no factor from 0.1 to 100, such as 2 or 1.5".to_owned();
+    let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
+    let is_number = |digits: &str, most: usize| {
+        (1..=most).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    if !is_number(whole, 3) || !is_number(part, 2) {
+        return Err(unreadable());
+    }
+    let whole: u32 = whole.parse().map_err(|_| unreadable())?;
+    let part: u32 = format!("{part:0<2}").parse().map_err(|_| unreadable())?;
+    Some(whole * 100 + part)
+        .filter(|percent| (10..=10_000).contains(percent))
+        .ok_or_else(unreadable)
+}
+
+/// A size in bytes such as `16Gi`.
+fn size(text: &str) -> Result<u64, String> {
+    let units = [("Mi", 20), ("Gi", 30), ("Ti", 40)];
+    let bytes = units.into_iter().find_map(|(unit, shift)| {
+        let digits = text.strip_suffix(unit)?;
+        let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+        let number: u64 = digits.parse().ok().filter(|_| is_number)?;
+        number.checked_mul(1 << shift).filter(|bytes| (1..=64 << 40).contains(bytes))
+    });
+    bytes.ok_or_else(|| "is no size up to 64Ti, such as 512Mi or 16Gi".to_owned())
 }

@@ -59,7 +59,7 @@ fn every_key_is_read_from_the_file_and_from_variables() {
     let file = "server: { listen: '[::1]:1', grpcListen: 127.0.0.1:0, allowedHosts: [a.example, b] }\n\
                 webhooks:\n  github:\n    secrets: [1234, 'two, words']\n\
                 trust: { members: [ann], agents: bot }\n\
-                admission: { slots: 3 }\n";
+                admission: { slots: 3, cpuOvercommit: 1.5, memory: 16Gi }\n";
     let variables = [
         ("SANDGATE__SERVER__LISTEN", "[::1]:1"),
         ("SANDGATE__SERVER__GRPC_LISTEN", "127.0.0.1:0"),
@@ -68,11 +68,17 @@ fn every_key_is_read_from_the_file_and_from_variables() {
         ("SANDGATE__TRUST__MEMBERS", "ann"),
         ("SANDGATE__TRUST__AGENTS", "bot,"),
         ("SANDGATE__ADMISSION__SLOTS", "3"),
+        ("SANDGATE__ADMISSION__CPU_OVERCOMMIT", "1.50"),
+        ("SANDGATE__ADMISSION__MEMORY", "16384Mi"),
     ];
     let from_file = config(file, &[]);
     assert_eq!(from_file, config("# nothing\n", &variables));
     assert_eq!(from_file.webhook_secrets[0].reveal(), "1234");
     assert_eq!(from_file.slots, Some(3));
+    assert_eq!(from_file.cpu_overcommit_percent, 150);
+    assert_eq!(from_file.memory_bytes, Some(16 << 30));
+    let defaults = config("", &[]);
+    assert_eq!((defaults.cpu_overcommit_percent, defaults.memory_bytes), (200, None));
 }
 
 #[test]
@@ -96,6 +102,14 @@ fn what_is_wrong_is_told_with_its_place() {
         ),
         ("trust: {}\ntrust: {}\n", "sandgate.yaml:2:1: the key `trust` stands here a second time"),
         ("admission: { slots: 0 }\n", "sandgate.yaml:1:21: `admission.slots` is no number"),
+        ("admission: { cpuOvercommit: 0 }\n", "`admission.cpuOvercommit` is no factor"),
+        ("admission: { cpuOvercommit: 100.01 }\n", "`admission.cpuOvercommit` is no factor"),
+        ("admission: { cpuOvercommit: 1.234 }\n", "`admission.cpuOvercommit` is no factor"),
+        ("admission: { cpuOvercommit: '+1' }\n", "`admission.cpuOvercommit` is no factor"),
+        ("admission: { memory: 0Gi }\n", "`admission.memory` is no size"),
+        ("admission: { memory: 16 }\n", "`admission.memory` is no size"),
+        ("admission: { memory: +1Gi }\n", "`admission.memory` is no size"),
+        ("admission: { memory: 99999999999999999999Ti }\n", "`admission.memory` is no size"),
         ("a: &a [*a]\n", "sandgate.yaml:1:1: unknown key"),
         ("trust: { members: &a [*a] }\n", "`trust.members` takes a list"),
         ("server:\n\tlisten: x\n", "sandgate.yaml:2:"),

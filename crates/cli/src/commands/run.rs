@@ -12,7 +12,7 @@ use sandgate_domain::{
     ErrorCode, GateResult, IsolationLevel, Run as RunRow, RunId, TrustTier, UnsupportedKey,
 };
 use sandgate_engine::plan::{Plan, PlanInput, plan};
-use sandgate_gate_runner::Origin;
+use sandgate_gate_runner::{Limits, Origin};
 use sandgate_integration_agent::NewRun;
 use sandgate_node::{BranchName, Checkout, GitProgram, Node, Repository, Tree};
 use sandgate_snapshot_service::KEEP_APPROVED;
@@ -53,7 +53,7 @@ pub struct Run {
     /// The branch or commit that the change would be merged into; decides `when.base` and `when.paths`
     #[arg(long, value_name = "REF")]
     base: Option<String>,
-    /// How many gates run at a time; the default is the number of processors, at least 2
+    /// How many gates run at a time at most; the default is four for each processor, as cpu and memory allow
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     jobs: Option<u16>,
     /// The least isolation that is good enough; the best that this machine can hold is taken
@@ -143,7 +143,8 @@ pub async fn run(context: &Context, command: Run) -> Result<Exit, Failure> {
     let branch = branch.and_then(|name| name.parse::<BranchName>().ok());
     let checkout = Checkout { repository: subject.repository, tree: subject.tree, base, branch };
     let work = Work { context, records: &records, machine: &machine };
-    let run = work.drive(new, checkout, &plan, slots, &shutdown).await?;
+    let limits = Limits { slots, ..Limits::default() };
+    let run = work.drive(new, checkout, &plan, limits, &shutdown).await?;
     work.tidy().await;
     finish(context, &records, run, shutdown.soft.is_cancelled()).await
 }
@@ -203,14 +204,14 @@ pub fn require_isolation(machine: &Machine) -> Result<(), Failure> {
     Err(Failure::new(ErrorCode::Unsupported, message).help(GET_NAMESPACES))
 }
 
-/// How many gates run at a time. Plain ones run one after the other, as all see their files at the same path.
-fn slots(node: &Node, jobs: Option<u16>) -> Result<usize, Failure> {
+/// How many gates run at a time at most. Plain ones run one after the other, as all see their files at the same path.
+fn slots(node: &Node, jobs: Option<u16>) -> Result<Option<u32>, Failure> {
     match (node.level(), jobs) {
-        (IsolationLevel::Namespaces, _) => Ok(jobs.map_or_else(default_slots, usize::from)),
+        (IsolationLevel::Namespaces, jobs) => Ok(jobs.map(u32::from)),
         (IsolationLevel::Process, None | Some(1)) => {
             node.reserve()?;
             eprintln!("warning: isolation: {}", text::PROCESS_LEVEL);
-            Ok(1)
+            Ok(Some(1))
         }
         (IsolationLevel::Process, Some(_)) => {
             let message = "at the process level gates run one after the other, at the same path";
@@ -246,11 +247,6 @@ fn entries(tree: &Tree) -> Vec<UnsupportedKey> {
         .collect()
 }
 
-/// How many gates run at a time if nobody says: as many as there are processors, at least two.
-pub fn default_slots() -> usize {
-    std::thread::available_parallelism().map_or(2, usize::from).max(2)
-}
-
 /// The parts that a run goes through.
 struct Work<'a> {
     context: &'a Context,
@@ -264,7 +260,7 @@ impl Work<'_> {
         new: NewRun,
         checkout: Checkout,
         plan: &Plan,
-        slots: usize,
+        limits: Limits,
         shutdown: &Shutdown,
     ) -> Result<RunId, Failure> {
         let agent = &self.machine.agent;
@@ -296,7 +292,7 @@ impl Work<'_> {
         let stop = CancellationToken::new();
         let mut serving = {
             let (runner, stop) = (runner.clone(), stop.clone());
-            tokio::spawn(async move { runner.serve(slots, Some(run), stop).await })
+            tokio::spawn(async move { runner.serve(limits, Some(run), stop).await })
         };
         agent.begin(run, &self.machine.node.report().summary()).await?;
         let verdict = agent.verdict(run);

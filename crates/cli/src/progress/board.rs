@@ -36,7 +36,10 @@ pub enum State {
     /// Others come first.
     Waiting,
     /// It could start.
-    Queued,
+    Queued {
+        /// Why it has not; none: nobody has said.
+        reason: Option<String>,
+    },
     /// It runs.
     Running {
         /// Since when.
@@ -63,14 +66,25 @@ impl Board {
         Self { steps: names.into_iter().map(step).collect() }
     }
 
+    /// Whether an event still tells something: why a step waits may be told while it starts.
+    pub fn is_news(&self, event: &Progress) -> bool {
+        let Progress::Waits { step, .. } = event else { return true };
+        let found = self.steps.iter().find(|known| known.name == *step);
+        found.is_some_and(|step| matches!(step.state, State::Queued { .. }))
+    }
+
     /// Takes in one event.
     pub fn apply(&mut self, event: &Progress) {
         match event {
-            Progress::Queued { step } => self.set(step, State::Queued),
+            Progress::Queued { step } | Progress::Retried { step, .. } => {
+                self.set(step, State::Queued { reason: None });
+            }
+            Progress::Waits { step, reason, .. } => {
+                self.set(step, State::Queued { reason: Some(reason.clone()) });
+            }
             Progress::Started { step, attempt } => {
                 self.set(step, State::Running { since: Instant::now(), attempt: *attempt });
             }
-            Progress::Retried { step, .. } => self.set(step, State::Queued),
             Progress::Ended { step, result, reason, duration } => self.set(
                 step,
                 State::Ended { result: *result, reason: reason.clone(), duration: *duration },
@@ -187,6 +201,27 @@ mod tests {
         ] {
             assert_eq!(clean(raw.as_bytes()), shown, "{raw:?}");
         }
+    }
+
+    #[test]
+    fn why_a_step_waits_is_told_until_it_starts() {
+        let mut board = Board::new(vec!["unit".into()]);
+        let waits = |reason: &str| {
+            let (step, reason) = ("unit".to_owned(), reason.to_owned());
+            Progress::Waits { step, reason, is_oldest: true }
+        };
+        assert!(!board.is_news(&waits("nothing was asked of it yet")));
+        board.apply(&Progress::Queued { step: "unit".into() });
+        for reason in ["waits behind 1 step", "waits for memory"] {
+            assert!(board.is_news(&waits(reason)));
+            board.apply(&waits(reason));
+            let State::Queued { reason: Some(told) } = &board.steps[0].state else { panic!() };
+            assert_eq!(told, reason);
+        }
+        board.apply(&Progress::Started { step: "unit".into(), attempt: 1 });
+        assert!(!board.is_news(&waits("told too late")));
+        board.apply(&Progress::Retried { step: "unit".into(), reason: "lost".into() });
+        assert!(board.is_news(&waits("again")));
     }
 
     #[test]

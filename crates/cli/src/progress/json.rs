@@ -12,6 +12,11 @@ impl View for Lines {
     fn event(&mut self, _board: &Board, event: &Progress) {
         let object = match event {
             Progress::Queued { step } => json!({ "event": "queued", "gate": step }),
+            // How many are before one changes with every start.
+            Progress::Waits { is_oldest: false, .. } => return,
+            Progress::Waits { step, reason, .. } => {
+                json!({ "event": "waits", "gate": step, "reason": reason })
+            }
             Progress::Started { step, attempt } => {
                 json!({ "event": "started", "gate": step, "attempt": attempt })
             }

@@ -23,6 +23,9 @@ impl View for Lines {
         let width = board.name_width();
         match event {
             Progress::Queued { step } => eprintln!("{step:<width$}  queued"),
+            Progress::Waits { step, reason, is_oldest: true } => {
+                eprintln!("{step:<width$}  {}", clean(reason.as_bytes()));
+            }
             Progress::Started { step, attempt: 1 } => eprintln!("{step:<width$}  started"),
             Progress::Started { step, attempt } => {
                 eprintln!("{step:<width$}  started, attempt {attempt}");
@@ -47,7 +50,8 @@ impl View for Lines {
                     show_tail(board, step);
                 }
             }
-            Progress::Output { .. } | Progress::Verdict { .. } => {}
+            // How many are before one changes with every start.
+            Progress::Waits { .. } | Progress::Output { .. } | Progress::Verdict { .. } => {}
         }
     }
 }

@@ -65,7 +65,10 @@ impl Tree {
         let name = format!("{:<width$}", step.name);
         match &step.state {
             State::Waiting => paint(self.colour, "2", &format!("· {name}  waiting")),
-            State::Queued => format!("· {name}  queued"),
+            State::Queued { reason: None } => format!("· {name}  queued"),
+            State::Queued { reason: Some(reason) } => {
+                format!("· {name}  {}", super::clean(reason.as_bytes()))
+            }
             State::Running { since, attempt } => {
                 let turn = usize::try_from(self.began.elapsed().as_millis() / 100).unwrap_or(0);
                 let again =
@@ -94,7 +97,9 @@ impl Tree {
                 result: GateResult::Failure | GateResult::Error | GateResult::Timeout,
                 ..
             } => SHOWN_TAIL,
-            State::Waiting | State::Queued | State::Running { .. } | State::Ended { .. } => 0,
+            State::Waiting | State::Queued { .. } | State::Running { .. } | State::Ended { .. } => {
+                0
+            }
         };
         let skipped = step.tail.len().saturating_sub(count);
         step.tail

@@ -1,5 +1,6 @@
 //! `sandgate dev` from the outside: deliveries, pull requests, and what stays true when it ends in whatever way.
 
+mod admission;
 mod answers;
 mod harness;
 mod interruptions;

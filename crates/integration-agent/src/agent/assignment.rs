@@ -8,9 +8,7 @@ use sandgate_engine::plan::Plan;
 use sandgate_engine::run::{GateStatus, Outcome, Phase, RunState};
 use sandgate_store::Claim;
 
-use super::advance::plan_of;
 use super::{RunSource, SETUP, Saved};
-use crate::error::Error;
 
 /// A step under a claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,21 +77,20 @@ pub(crate) struct StepReport {
 
 impl Assignment {
     /// What the holder of a claim does.
-    pub(super) fn new(run: Run, saved: Saved, step: &Step, claim: Claim) -> Result<Self, Error> {
-        let plan = plan_of(&run)?;
+    pub(super) fn new(run: Run, saved: Saved, plan: &Plan, step: &Step, claim: Claim) -> Self {
         let from_layers = match step.kind {
             StepKind::Setup => Vec::new(),
             StepKind::Gate => {
                 let gate = plan.gates.iter().find(|gate| gate.name.as_str() == step.name);
                 let from = gate.and_then(|gate| gate.from.as_ref());
-                saved.chain(&plan, from.map(GateName::as_str))
+                saved.chain(plan, from.map(GateName::as_str))
             }
             StepKind::Close => {
-                let kept = saved.chain(&plan, plan.approve_from.as_ref().map(GateName::as_str));
+                let kept = saved.chain(plan, plan.approve_from.as_ref().map(GateName::as_str));
                 [saved.base.clone(), kept].concat()
             }
         };
-        Ok(Self {
+        Self {
             step: step.id,
             name: step.name.clone(),
             kind: step.kind,
@@ -101,12 +98,12 @@ impl Assignment {
             fence: claim.fence,
             lease_until: claim.lease_until,
             from_layers,
-            keep_files: is_kept(&plan, &step.name),
+            keep_files: is_kept(plan, &step.name),
             log_offset: 0,
             tier: saved.tier,
             source: saved.source,
             run,
-        })
+        }
     }
 
     /// The step under its claim.

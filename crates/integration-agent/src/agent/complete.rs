@@ -1,4 +1,4 @@
-//! The end of an attempt: one accepted result, its consequences, and the next step for the same runner, in one transaction.
+//! The end of an attempt: one accepted result, its consequences, and the next steps for the same runner, in one transaction.
 
 use sandgate_domain::{GateResult, LayerId, Run, Step, StepKind, StepState};
 use sandgate_store::Transaction;
@@ -20,8 +20,8 @@ pub(crate) struct Completed {
     pub(crate) verdict: Option<GateResult>,
     /// If it has: the layers of gates that were kept for others.
     pub(crate) gate_layers: Vec<LayerId>,
-    /// The next step.
-    pub(crate) next: Option<Assignment>,
+    /// The next steps.
+    pub(crate) next: Vec<Assignment>,
 }
 
 /// Where a claim stands.
@@ -59,9 +59,12 @@ impl Agent {
         if is_first {
             self.accept(&transaction, &run, &step, &report, &mut after).await?;
         }
-        let assignment = match next {
-            Some(claimer) => self.inner.take_along(&transaction, claimer).await,
-            None => None,
+        let assignments = match next {
+            Some(claimer) => {
+                self.inner.runners.heard(claimer);
+                self.inner.take_along(&transaction, claimer).await
+            }
+            None => Vec::new(),
         };
         self.inner.commit(transaction, held.run, &after).await?;
         sandgate_domain::fail_point::reached("result.accepted");
@@ -70,7 +73,7 @@ impl Agent {
             Some(_) => self.gate_layers(held).await?,
             None => Vec::new(),
         };
-        let next = assignment.map(|assignment| self.inner.handed_out(assignment));
+        let next = self.inner.all_handed_out(assignments);
         Ok(Completed { is_first, verdict, gate_layers, next })
     }
 

@@ -21,12 +21,12 @@ pub(super) struct Waiting {
 
 struct Waiter {
     claimer: Claimer,
-    reply: oneshot::Sender<Assignment>,
+    reply: oneshot::Sender<Vec<Assignment>>,
 }
 
 impl Waiting {
     /// Waits for a step. Whoever drops the receiver waits no more.
-    pub(super) fn join(&self, claimer: &Claimer) -> oneshot::Receiver<Assignment> {
+    pub(super) fn join(&self, claimer: &Claimer) -> oneshot::Receiver<Vec<Assignment>> {
         let (reply, receiver) = oneshot::channel();
         let mut queue = self.lock();
         queue.retain(|waiter| !waiter.reply.is_closed());
@@ -59,9 +59,11 @@ impl Inner {
         transaction.commit().await?;
         sandgate_domain::fail_point::reached("run.advanced");
         self.tell_all(run, after);
-        for (reply, assignment) in matched {
-            if let Err(assignment) = reply.send(self.handed_out(assignment)) {
-                self.give_back(&assignment).await;
+        for (reply, assignments) in matched {
+            if let Err(assignments) = reply.send(self.all_handed_out(assignments)) {
+                for assignment in assignments {
+                    self.give_back(&assignment).await;
+                }
             }
         }
         // Behind the replies: who is woken by this looks for what is left.
@@ -72,25 +74,26 @@ impl Inner {
     async fn match_waiting(
         &self,
         transaction: &Transaction,
-        matched: &mut Vec<(oneshot::Sender<Assignment>, Assignment)>,
+        matched: &mut Vec<(oneshot::Sender<Vec<Assignment>>, Vec<Assignment>)>,
     ) {
         let mut left = VecDeque::new();
+        // Who claims with the same words gets the same answer.
         let mut nothing_for = HashSet::new();
         for waiter in self.waiting.take() {
             if waiter.reply.is_closed() {
                 continue;
             }
-            let found = if nothing_for.contains(&waiter.claimer.only) {
-                None
+            let key = (waiter.claimer.owner.clone(), waiter.claimer.only);
+            let found = if nothing_for.contains(&key) {
+                Vec::new()
             } else {
                 self.take_along(transaction, &waiter.claimer).await
             };
-            match found {
-                Some(assignment) => matched.push((waiter.reply, assignment)),
-                None => {
-                    nothing_for.insert(waiter.claimer.only);
-                    left.push_back(waiter);
-                }
+            if found.is_empty() {
+                nothing_for.insert(key);
+                left.push_back(waiter);
+            } else {
+                matched.push((waiter.reply, found));
             }
         }
         let mut queue = self.waiting.lock();
@@ -98,19 +101,17 @@ impl Inner {
         *queue = left;
     }
 
-    /// A step in a transaction whose own matter does not depend on there being one.
+    /// Steps in a transaction whose own matter does not depend on there being any.
     pub(super) async fn take_along(
         &self,
         transaction: &Transaction,
         claimer: &Claimer,
-    ) -> Option<Assignment> {
-        match self.take_next(transaction, claimer).await {
-            Ok(assignment) => assignment,
-            Err(error) => {
-                tracing::error!(error = error.chain(), "no step was claimed along with a change");
-                None
-            }
+    ) -> Vec<Assignment> {
+        let mut taken = Vec::new();
+        if let Err(error) = self.take(transaction, claimer, &mut taken).await {
+            tracing::error!(error = error.chain(), "no step was claimed along with a change");
         }
+        taken
     }
 
     /// Whoever waited has gone: somebody else may have the step.

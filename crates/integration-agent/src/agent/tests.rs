@@ -6,6 +6,7 @@ use sandgate_engine::plan::{PlanInput, plan};
 use sandgate_testkit::{CountingIds, MockClock};
 
 use super::*;
+use crate::outside::room;
 
 struct Fixture {
     _folder: tempfile::TempDir,
@@ -63,8 +64,8 @@ fn new_run(source: Option<RunSource>) -> NewRun {
 }
 
 async fn claimed(agent: &Agent, owner: &str, only: Option<RunId>) -> Assignment {
-    let claimer = Claimer { owner: owner.to_owned(), only };
-    agent.claim(&claimer, Duration::ZERO).await.unwrap().unwrap()
+    let claimer = Claimer { owner: owner.to_owned(), only, room: room(1) };
+    agent.claim(&claimer, Duration::ZERO).await.unwrap().remove(0)
 }
 
 fn committed() -> Option<RunSource> {
@@ -138,4 +139,54 @@ async fn a_request_that_is_sent_again_finds_its_run_and_says_so() {
     assert_eq!(agent.find_or_create_run(asked("request:1")).await.unwrap(), (first, true));
     let (other, existed) = agent.find_or_create_run(asked("request:2")).await.unwrap();
     assert!(other != first && !existed);
+}
+
+/// What each step of a run waits for, by name.
+async fn reasons(agent: &Agent, run: RunId) -> Vec<(String, String)> {
+    let reasons = agent.reasons().await.unwrap();
+    let (_, steps) = agent.run(run).await.unwrap();
+    let told = |step: &Step| Some((step.name.clone(), reasons.get(&step.id)?.clone()));
+    steps.iter().filter_map(told).collect()
+}
+
+#[tokio::test]
+async fn each_step_that_waits_says_why_and_whoever_watches_is_told_once() {
+    let fixture = Fixture::new().await;
+    let agent = fixture.agent();
+    let text = "version: 1\ngates:\n  a: { run: echo }\n  b: { run: echo }\n  c: { run: echo }\n  \
+                d: { needs: [a, c], run: echo }\n";
+    let parsed = config::parse(text, ".sandgate.yaml").unwrap();
+    let plan = plan(&parsed.config, &PlanInput::default()).unwrap();
+    let run = agent.create_run(NewRun { plan, ..new_run(committed()) }).await.unwrap();
+    let mut progress = agent.watch(run);
+    agent.begin(run, &isolation()).await.unwrap();
+    let nobody = "no runner is serving".to_owned();
+    let told = |all: [(&str, &str); 2]| all.map(|(name, why)| (name.to_owned(), why.to_owned()));
+    assert!(reasons(&agent, run).await.iter().all(|(_, reason)| *reason == nobody));
+
+    let claimer = Claimer { owner: "one".to_owned(), only: None, room: room(1) };
+    let first = agent.claim(&claimer, Duration::ZERO).await.unwrap().remove(0);
+    for _again in 0..2 {
+        assert!(agent.claim(&claimer, Duration::from_millis(200)).await.unwrap().is_empty());
+    }
+    let expected =
+        told([("b", "waits for a free slot: 1 of 1 in use"), ("c", "waits behind 1 step")]);
+    assert_eq!(reasons(&agent, run).await, expected);
+    let mut heard = Vec::new();
+    while let Ok(event) = progress.try_recv() {
+        if let Progress::Waits { step, reason, .. } = event {
+            heard.push((step, reason));
+        }
+    }
+    assert_eq!(heard, expected);
+    let (row, steps) = agent.run(run).await.unwrap();
+    assert_eq!(needed(&row, &steps[3], &steps), "waits for a and c");
+
+    let cpu = sandgate_domain::Share { cpu_millis: 2500, ..room(9).share };
+    let tight =
+        Claimer { room: sandgate_engine::admission::Room { share: cpu, ..room(9) }, ..claimer };
+    assert!(agent.claim(&tight, Duration::ZERO).await.unwrap().is_empty());
+    let short = "waits for cpu: it asks for 2, 0.5 of 2.5 are free";
+    assert_eq!(reasons(&agent, run).await, told([("b", short), ("c", "waits behind 1 step")]));
+    drop(first);
 }

@@ -1,11 +1,14 @@
-//! Handing out steps: who claims gets the one that waits longest.
+//! Handing out steps: who claims gets those that wait longest, as many as there is room for.
 
 use std::time::Duration;
 
-use sandgate_domain::{RunId, Step, StepKind, StepState};
-use sandgate_store::Repositories;
+use sandgate_domain::{Run, RunId, Step, StepKind, StepState};
+use sandgate_engine::admission::{Room, UnderWay, admit, asks};
+use sandgate_engine::plan::Plan;
+use sandgate_store::{HandedOut, Repositories, Transaction};
 use tokio::time::Instant;
 
+use super::advance::plan_of;
 use super::assignment::Assignment;
 use super::{Agent, Inner, LOOK, Saved};
 use crate::error::Error;
@@ -15,6 +18,10 @@ use crate::progress::Progress;
 pub(super) const LEASE: Duration = Duration::from_secs(30);
 /// How many steps are looked at.
 const LOOKED_AT: u32 = 64;
+/// How many steps are handed out at once.
+const AT_ONCE: usize = 8;
+/// How long the plans in one reply may be together, in bytes; the first step always goes.
+const PLAN_BYTES: usize = 1 << 20;
 
 /// Who claims.
 #[derive(Debug, Clone)]
@@ -23,10 +30,27 @@ pub(crate) struct Claimer {
     pub(crate) owner: String,
     /// Only steps of this run, and ends of runs that nobody is at.
     pub(crate) only: Option<RunId>,
+    /// What there is for steps.
+    pub(crate) room: Room,
+}
+
+impl Claimer {
+    /// Whether a step of this run is for this claimer: the files of a working tree are with the process that read them.
+    pub(super) fn may_take(&self, run: RunId, is_committed: bool) -> bool {
+        self.only.map_or(is_committed, |only| only == run)
+    }
+}
+
+/// A step that may be handed out, and what is known of its run.
+struct Candidate {
+    step: Step,
+    run: Run,
+    saved: Saved,
+    plan: Plan,
 }
 
 impl Agent {
-    /// Takes the step that waits longest; waits for one if there is none, at most for `wait`.
+    /// Takes the steps that wait longest, as many as there is room for; waits if there are none, at most for `wait`.
     ///
     /// # Errors
     /// If the database refuses.
@@ -34,32 +58,38 @@ impl Agent {
         &self,
         claimer: &Claimer,
         wait: Duration,
-    ) -> Result<Option<Assignment>, Error> {
+    ) -> Result<Vec<Assignment>, Error> {
         let deadline = Instant::now() + wait;
+        self.inner.runners.heard(claimer);
         loop {
             let work = self.inner.work.notified();
             tokio::pin!(work);
             work.as_mut().enable();
             self.lose_expired().await?;
-            let repositories: &Repositories = &self.inner.parts.store;
-            if let Some(assignment) = self.inner.take_next(repositories, claimer).await? {
-                return Ok(Some(self.inner.handed_out(assignment)));
+            let taken = self.inner.take_ready(claimer).await?;
+            if !taken.is_empty() {
+                return Ok(self.inner.all_handed_out(taken));
             }
             if Instant::now() >= deadline {
-                return Ok(None);
+                return Ok(Vec::new());
             }
             let look = deadline.min(Instant::now() + LOOK);
             let mut given = self.inner.waiting.join(claimer);
+            // While it waits in the queue: what becomes ready meanwhile is handed over at once.
+            let idle = async {
+                self.tell_waiting().await;
+                tokio::time::sleep_until(look).await;
+            };
             tokio::select! {
                 biased;
-                Ok(assignment) = &mut given => return Ok(Some(assignment)),
+                Ok(assignments) = &mut given => return Ok(assignments),
                 () = work => {}
-                () = tokio::time::sleep_until(look) => {}
+                () = idle => {}
             }
             given.close();
-            // It may have come together with what woke us.
-            if let Ok(assignment) = given.try_recv() {
-                return Ok(Some(assignment));
+            // They may have come together with what woke us.
+            if let Ok(assignments) = given.try_recv() {
+                return Ok(assignments);
             }
         }
     }
@@ -83,46 +113,114 @@ impl Agent {
 }
 
 impl Inner {
-    /// Claims a step in the given transaction, or in one of its own.
-    pub(super) async fn take_next(
-        &self,
-        repositories: &Repositories,
-        claimer: &Claimer,
-    ) -> Result<Option<Assignment>, Error> {
+    /// Claims what is ready, in a transaction of its own if there is anything.
+    async fn take_ready(&self, claimer: &Claimer) -> Result<Vec<Assignment>, Error> {
         let parts = &self.parts;
-        let steps = repositories.steps(&parts.tenant);
-        let mut found = steps.claimable(parts.clock.now(), LOOKED_AT).await?;
-        // What ends a run is short, and somebody waits for it.
-        found.sort_by_key(|step| step.kind != StepKind::Close);
-        for step in found.iter().filter(|step| step.state == StepState::Ready) {
+        let steps = parts.store.steps(&parts.tenant);
+        let found = steps.claimable(parts.clock.now(), LOOKED_AT).await?;
+        if !found.iter().any(|step| step.state == StepState::Ready) {
+            return Ok(Vec::new());
+        }
+        let transaction = parts.store.begin().await?;
+        let mut taken = Vec::new();
+        self.take(&transaction, claimer, &mut taken).await?;
+        if !taken.is_empty() {
+            transaction.commit().await?;
+        }
+        Ok(taken)
+    }
+
+    /// Claims steps in a transaction, the oldest first, until there is no room for the oldest that is left. What was taken
+    /// before something went wrong stays taken.
+    pub(super) async fn take(
+        &self,
+        transaction: &Transaction,
+        claimer: &Claimer,
+        taken: &mut Vec<Assignment>,
+    ) -> Result<(), Error> {
+        let parts = &self.parts;
+        let steps = transaction.steps(&parts.tenant);
+        let mut room = claimer.room;
+        let mut busy = None;
+        let mut plan_bytes = 0;
+        for step in self.ready_steps(transaction).await? {
             let is_close = step.kind == StepKind::Close;
             if claimer.only.is_some_and(|only| step.run != only) && !is_close {
                 continue;
             }
-            let run = repositories.runs(&parts.tenant).get(step.run).await?;
-            let run = run.ok_or(Error::NoRun(step.run))?;
-            let saved = match serde_json::from_str::<Saved>(&run.progress) {
-                Ok(saved) => saved,
-                Err(error) => {
-                    // The others need not wait for it.
-                    tracing::error!(run.id = %run.id, %error, "the progress of a run can't be read");
-                    continue;
-                }
-            };
-            // The files of a working tree are with the process that read them.
-            if claimer.only.is_none() && saved.source.is_none() && !is_close {
+            let Some(candidate) = self.candidate(transaction, step).await? else { continue };
+            let Candidate { step, run, saved, plan } = candidate;
+            if !is_close && !claimer.may_take(run.id, saved.source.is_some()) {
                 continue;
             }
-            let claim = steps.claim(step.id, &claimer.owner, parts.clock.now(), LEASE).await?;
-            if let Some(claim) = claim {
-                return Ok(Some(Assignment::new(run, saved, step, claim)?));
+            plan_bytes += run.plan.len();
+            if !taken.is_empty() && (taken.len() >= AT_ONCE || plan_bytes > PLAN_BYTES) {
+                break;
             }
+            let asked = asks(&plan, step.kind, &step.name);
+            if !is_close {
+                let under_way = match busy {
+                    Some(known) => known,
+                    None => under_way(&steps.handed_out(&claimer.owner).await?),
+                };
+                if admit(asked, &room, &under_way).is_err() {
+                    break;
+                }
+                busy = Some(under_way.with(asked));
+                room = room.after(asked);
+            }
+            let claim = steps.claim(step.id, &claimer.owner, parts.clock.now(), LEASE).await?;
+            let Some(claim) = claim else { continue };
+            if !is_close {
+                steps.set_aside(step.id, claim.fence, asked).await?;
+            }
+            taken.push(Assignment::new(run, saved, &plan, &step, claim));
         }
-        Ok(None)
+        Ok(())
     }
 
-    /// The claim is committed: its log is opened, and whoever watches is told.
-    pub(super) fn handed_out(&self, mut assignment: Assignment) -> Assignment {
+    /// The steps that may be claimed, in the order in which they are handed out: what ends a run is short, and somebody waits
+    /// for it; then the oldest.
+    pub(super) async fn ready_steps(
+        &self,
+        repositories: &Repositories,
+    ) -> Result<Vec<Step>, Error> {
+        let parts = &self.parts;
+        let steps = repositories.steps(&parts.tenant);
+        let mut found = steps.claimable(parts.clock.now(), LOOKED_AT).await?;
+        found.retain(|step| step.state == StepState::Ready);
+        found.sort_by_key(|step| step.kind != StepKind::Close);
+        Ok(found)
+    }
+
+    /// The step with its run; none if what is written of that can't be read: the others need not wait for it.
+    async fn candidate(
+        &self,
+        repositories: &Repositories,
+        step: Step,
+    ) -> Result<Option<Candidate>, Error> {
+        let run = repositories.runs(&self.parts.tenant).get(step.run).await?;
+        let run = run.ok_or(Error::NoRun(step.run))?;
+        match (serde_json::from_str(&run.progress), plan_of(&run)) {
+            (Ok(saved), Ok(plan)) => Ok(Some(Candidate { step, run, saved, plan })),
+            (Err(error), _) => {
+                tracing::error!(run.id = %run.id, %error, "the progress of a run can't be read");
+                Ok(None)
+            }
+            (_, Err(error)) => {
+                let error = error.chain();
+                tracing::error!(run.id = %run.id, error, "the plan of a run can't be read");
+                Ok(None)
+            }
+        }
+    }
+
+    /// The claims are committed: logs are opened, and whoever watches is told.
+    pub(super) fn all_handed_out(&self, assignments: Vec<Assignment>) -> Vec<Assignment> {
+        assignments.into_iter().map(|assignment| self.handed_out(assignment)).collect()
+    }
+
+    fn handed_out(&self, mut assignment: Assignment) -> Assignment {
         sandgate_domain::fail_point::reached("step.claimed");
         if assignment.kind == StepKind::Close {
             return assignment;
@@ -133,4 +231,9 @@ impl Inner {
         self.tell(assignment.run.id, started);
         assignment
     }
+}
+
+pub(super) fn under_way(handed_out: &HandedOut) -> UnderWay {
+    let HandedOut { own, steps, share } = *handed_out;
+    UnderWay { own, steps, share }
 }

@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::agent::{Claimer, Held};
-use crate::outside::{World, pull, until};
+use crate::outside::{World, pull, room, until};
 
 /// A bus that counts the signs of life, and what is to be tried again.
 struct Watched {
@@ -152,8 +152,8 @@ async fn events_that_wait_for_a_slow_one_keep_their_leases_and_their_order() {
     })
     .await;
     working.stop().await;
-    let claimer = Claimer { owner: "a runner".to_owned(), only: None };
-    let claimed = world.agent.claim(&claimer, Duration::ZERO).await.unwrap().unwrap();
+    let claimer = Claimer { owner: "a runner".to_owned(), only: None, room: room(1) };
+    let claimed = world.agent.claim(&claimer, Duration::ZERO).await.unwrap().remove(0);
     let held = Held { run: claimed.run.id, step: claimed.step, fence: claimed.fence };
     let renewed = world.agent.renew(held, Duration::ZERO).await.unwrap();
     assert!(renewed.stop.is_some(), "the later event found the run of the earlier one");

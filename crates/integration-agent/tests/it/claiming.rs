@@ -6,7 +6,7 @@ use sandgate_domain::ErrorCode;
 use sandgate_wire::agent::v1::{ClaimRequest, RenewRequest};
 use sandgate_wire::token::TokenKey;
 
-use crate::fixture::{Fixture, SECRET, assert_refused, isolation, new_run};
+use crate::fixture::{Fixture, SECRET, assert_refused, isolation, new_run, next, room};
 
 #[tokio::test]
 async fn a_claim_holds_all_that_is_needed_and_nobody_else_gets_the_step() {
@@ -49,10 +49,15 @@ async fn a_run_of_a_working_tree_is_for_its_own_process() {
 }
 
 #[tokio::test]
-async fn a_claim_needs_an_owner() {
+async fn a_claim_needs_an_owner_and_room() {
     let fixture = Fixture::new().await;
-    let answer = fixture.client.clone().claim(ClaimRequest::default()).await;
-    assert_refused(answer, ErrorCode::InvalidArgument);
+    let without_owner = ClaimRequest { owner: String::new(), ..next() };
+    let without_room = ClaimRequest { room: None, ..next() };
+    let without_slots = ClaimRequest { room: Some(room(0)), ..next() };
+    for request in [without_owner, without_room, without_slots] {
+        let answer = fixture.client.clone().claim(request).await;
+        assert_refused(answer, ErrorCode::InvalidArgument);
+    }
 }
 
 #[tokio::test]
@@ -103,4 +108,21 @@ async fn what_becomes_ready_together_goes_to_all_who_wait_and_to_nobody_who_left
     names.sort();
     assert_eq!(names, ["docs", "lint", "unit"]);
     assert_eq!(fixture.try_claim(None, Duration::ZERO).await, None);
+}
+
+#[tokio::test]
+async fn what_becomes_ready_together_goes_to_one_runner_that_has_room_for_it_at_once() {
+    let fixture = Fixture::new().await;
+    let gates: String =
+        (0..20).map(|number| format!("  gate{number}: {{ run: echo }}\n")).collect();
+    let request = ClaimRequest { wait_ms: 20_000, room: Some(room(11)), ..next() };
+    let (first, _run) = tokio::join!(fixture.claim_as(request.clone()), fixture.run(&gates));
+    let second = fixture.claim_as(request.clone()).await;
+    assert_eq!((first.len(), second.len()), (8, 3));
+    let names: Vec<&str> =
+        first.iter().chain(&second).map(|claimed| claimed.name.as_str()).collect();
+    let expected: Vec<String> = (0..11).map(|number| format!("gate{number}")).collect();
+    assert_eq!(names, expected);
+    let request = ClaimRequest { wait_ms: 0, ..request };
+    assert_eq!(fixture.claim_as(request).await, []);
 }

@@ -28,7 +28,8 @@ async fn pass(fixture: &Fixture, only: Option<RunId>) -> Assignment {
     };
     let reply = fixture.complete(&gate.token, report).await.unwrap();
     assert_eq!(reply.verdict, None, "not before its snapshot is made");
-    let close = reply.next.unwrap();
+    assert_eq!(reply.next.len(), 1);
+    let close = reply.next[0].clone();
     assert_eq!(close.kind, "close");
     assert_eq!(close.from_layers, [layer(1).to_string(), layer(2).to_string()]);
     close
@@ -81,7 +82,7 @@ async fn a_restart_goes_on_with_the_end_of_a_run_of_a_working_tree_too() {
     let run = fixture.agent.create_run(new_run(GATES, false)).await.unwrap();
     fixture.agent.begin(run, &isolation()).await.unwrap();
     pass(&fixture, Some(run)).await;
-    let recovered = fixture.agent.recover(&isolation(), |owner| owner == "me").await.unwrap();
+    let recovered = fixture.agent.recover(&isolation(), |_| true).await.unwrap();
     assert_eq!((recovered.lost, recovered.ended), (1, 0));
     let other = fixture.agent.create_run(new_run(GATES, false)).await.unwrap();
     // Whoever works on another run only takes it, too: nobody else may come.
@@ -103,7 +104,7 @@ async fn a_lost_attempt_that_does_not_count_leaves_a_success_with_its_snapshot()
     fixture.complete(&unit.token, report).await.unwrap();
     for _attempt in 0..3 {
         fixture.claim().await;
-        fixture.agent.recover(&isolation(), |owner| owner == "me").await.unwrap();
+        fixture.agent.recover(&isolation(), |_| true).await.unwrap();
     }
     let close = fixture.claim().await;
     assert_eq!((close.kind.as_str(), &close.from_layers), ("close", &vec![layer(1).to_string()]));

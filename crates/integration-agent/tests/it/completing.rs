@@ -46,12 +46,12 @@ async fn a_result_brings_the_next_step_with_it() {
     let mut report = fixture.exited(0);
     report.next = Some(next());
     let reply = fixture.complete(&build.token, report.clone()).await.unwrap();
-    let unit = reply.next.unwrap();
+    let [unit] = &reply.next[..] else { panic!("{reply:?}") };
     assert_eq!((unit.name.as_str(), unit.fence), ("unit", 1));
     fixture.renew(&unit.token, std::time::Duration::ZERO).await.unwrap();
     // Told again, it is not handed out twice.
     let again = fixture.complete(&build.token, report).await.unwrap();
-    assert_eq!((again.is_first, again.next), (false, None));
+    assert_eq!((again.is_first, again.next), (false, Vec::new()));
 }
 
 #[tokio::test]

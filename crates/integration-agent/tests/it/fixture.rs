@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use sandgate_domain::{
@@ -15,7 +16,7 @@ use sandgate_testkit::{CountingIds, MockClock};
 use sandgate_wire::agent::v1::agent_client::AgentClient;
 use sandgate_wire::agent::v1::{
     AppendLogReply, AppendLogRequest, Assignment, ClaimRequest, CompleteReply, CompleteRequest,
-    RenewReply, RenewRequest,
+    RenewReply, RenewRequest, Room,
 };
 use sandgate_wire::common::v1::Stream;
 use sandgate_wire::token::{TokenKey, with_step_token};
@@ -68,8 +69,13 @@ impl Fixture {
     pub async fn try_claim(&self, only: Option<RunId>, wait: Duration) -> Option<Assignment> {
         let run = only.map(|run| run.to_string());
         let wait_ms = u32::try_from(wait.as_millis()).unwrap();
-        let request = ClaimRequest { owner: "me".to_owned(), run, wait_ms };
-        self.client.clone().claim(request).await.unwrap().into_inner().assignment
+        let mut claimed = self.claim_as(ClaimRequest { run, wait_ms, ..next() }).await;
+        assert!(claimed.len() <= 1, "there is room for one more at a time");
+        claimed.pop()
+    }
+
+    pub async fn claim_as(&self, request: ClaimRequest) -> Vec<Assignment> {
+        self.client.clone().claim(request).await.unwrap().into_inner().assignments
     }
 
     pub async fn claim(&self) -> Assignment {
@@ -119,8 +125,17 @@ impl Fixture {
     }
 }
 
+/// A claim of a runner that has nothing under way and works on one step at a time.
 pub fn next() -> ClaimRequest {
-    ClaimRequest { owner: "me".to_owned(), run: None, wait_ms: 0 }
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let owner = format!("runner {}", NUMBER.fetch_add(1, Ordering::Relaxed));
+    ClaimRequest { owner, run: None, wait_ms: 0, room: Some(room(1)) }
+}
+
+/// Of a machine that has enough of everything.
+pub fn room(slots: u32) -> Room {
+    let (cpu_millis, memory_bytes) = (64_000, 1 << 40);
+    Room { slots, cpu_millis, memory_bytes, available_bytes: 1 << 40, reserve_bytes: 0 }
 }
 
 pub fn isolation() -> IsolationSummary {

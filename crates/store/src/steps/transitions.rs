@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sandgate_domain::{Completion, RunId, StepId, Timestamp};
+use sandgate_domain::{Completion, RunId, Share, StepId, Timestamp};
 use sqlx::Sqlite;
 use sqlx::query::Query;
 use sqlx::sqlite::SqliteArguments;
@@ -95,6 +95,22 @@ impl Steps {
             })
         })
         .transpose()
+    }
+
+    /// Sets a part of the machine aside for as long as this claim lasts.
+    pub async fn set_aside(&self, id: StepId, fence: u64, share: Share) -> Result<(), Error> {
+        // One step can't hold so much that a sum of all would not fit.
+        let bounded = |number: u64| i64::try_from(number.min(1 << 52)).unwrap_or(i64::MAX);
+        let query = sqlx::query(
+            "UPDATE steps SET held_cpu_millis = $4, held_memory_bytes = $5 \
+             WHERE tenant_id = $1 AND id = $2 AND fence = $3 AND state = 'claimed'",
+        )
+        .bind(self.tenant.as_str())
+        .bind(id.to_string())
+        .bind(text::integer("fence", fence)?)
+        .bind(bounded(share.cpu_millis))
+        .bind(bounded(share.memory_bytes));
+        self.change_fenced("setting a part of the machine aside", query, id, fence).await
     }
 
     /// Holds a claim for `lease` from now on; the new end. A lease that ran out can't be renewed: the sandbox is gone.

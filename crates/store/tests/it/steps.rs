@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sandgate_domain::{Completion, GateResult, SnapshotId, StepState};
-use sandgate_store::{Acceptance, Error, Retry};
+use sandgate_domain::{Completion, GateResult, Share, SnapshotId, StepState};
+use sandgate_store::{Acceptance, Error, HandedOut, Retry};
 
 use crate::fixture::{Fixture, LEASE};
 
@@ -58,6 +58,34 @@ async fn a_step_from_waiting_to_its_result() {
     let other = Completion::of(GateResult::Success);
     assert_eq!(steps.complete(step.id, 1, &other, now).await.unwrap(), Acceptance::Repeated);
     assert_eq!(steps.get(step.id).await.unwrap(), Some(step));
+}
+
+#[tokio::test]
+async fn what_a_step_holds_counts_as_long_as_its_claim() {
+    let fixture = Fixture::new().await;
+    let (_, planned) = fixture.planned(3).await;
+    let steps = fixture.store.steps(&fixture.tenant);
+    let handed_out = |owner| {
+        let steps = steps.clone();
+        async move { steps.handed_out(owner).await.unwrap() }
+    };
+    assert_eq!(handed_out("me").await, HandedOut::default());
+    let share = |cpu_millis, memory_bytes| Share { cpu_millis, memory_bytes };
+    for (step, owner) in planned.iter().zip(["me", "you", "me"]) {
+        let claim = steps.claim(step.id, owner, fixture.now(), LEASE).await.unwrap().unwrap();
+        steps.set_aside(step.id, claim.fence, share(500, 3 << 30)).await.unwrap();
+    }
+    let all = HandedOut { own: 2, steps: 3, share: share(1500, 9 << 30) };
+    assert_eq!(handed_out("me").await, all);
+    assert_eq!(handed_out("nobody").await, HandedOut { own: 0, ..all });
+    assert!(is_stale(steps.set_aside(planned[0].id, 2, share(0, 0)).await));
+
+    steps.release(planned[0].id, 1, Retry::Gate).await.unwrap();
+    let completion = Completion::of(GateResult::Success);
+    steps.complete(planned[1].id, 1, &completion, fixture.now()).await.unwrap();
+    assert_eq!(handed_out("me").await, HandedOut { own: 1, steps: 1, share: share(500, 3 << 30) });
+    steps.set_aside(planned[2].id, 1, share(u64::MAX, u64::MAX)).await.unwrap();
+    assert_eq!(handed_out("me").await.share, share(1 << 52, 1 << 52), "what a sum can hold");
 }
 
 #[tokio::test]

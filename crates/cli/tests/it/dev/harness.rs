@@ -52,7 +52,12 @@ impl<'a> Dev<'a> {
 
     /// The same, with this secret or none.
     pub fn start_with(world: &'a World, secret: Option<&str>) -> Self {
-        let started = world.start(command(world, secret));
+        Self::start_as(world, command(world, secret))
+    }
+
+    /// The same, with this command.
+    pub fn start_as(world: &'a World, command: Command) -> Self {
+        let started = world.start(command);
         Self::serving(world, started)
             .unwrap_or_else(|started| panic!("it ended: {}", started.stderr()))
     }
