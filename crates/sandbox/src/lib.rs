@@ -11,6 +11,7 @@
 //! Left out on purpose: what the layers contain, the network proxy itself, deadlines and logs. They belong to callers.
 
 mod cgroup;
+mod ends;
 mod engine;
 mod error;
 mod init;

@@ -13,16 +13,16 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, PidfdFlags};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::net::unix::pipe::{Receiver, Sender};
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 
 use crate::cgroup::Group;
+use crate::ends::Ends;
 use crate::plain::{MARK, Place};
 use crate::process::{ExitStatus, Process, Terminal};
 use crate::socket::{self, Message, Trust};
-use crate::spec::{Command, Limit, Output, Stdin, Usage};
+use crate::spec::{Command, Limit, Usage};
 use crate::watch::{Fullness, Measure, Pace, Quota, TICK};
-use crate::wire::{Event, Exec, Probe, Request, Streams};
+use crate::wire::{Event, Exec, Probe, Request};
 use crate::{Error, raw};
 
 /// How long the end of a sandbox is waited for before the caller is told.
@@ -607,53 +607,4 @@ async fn look(inner: &Inner, quota: Quota, pace: &mut Option<Pace>) -> io::Resul
     }
     inner.state().disk = Some(measure);
     Ok(pace.walked(measure, fullness, now, Instant::now()))
-}
-
-/// The descriptors of a command: those for inside and those for the caller.
-struct Ends {
-    streams: Streams,
-    inner: Vec<OwnedFd>,
-    stdin: Option<Sender>,
-    stdout: Option<Receiver>,
-    stderr: Option<Receiver>,
-}
-
-impl Ends {
-    fn open(stdin: Stdin, output: Output) -> io::Result<Self> {
-        let mut ends = Self {
-            streams: Streams::Given,
-            inner: Vec::with_capacity(3),
-            stdin: None,
-            stdout: None,
-            stderr: None,
-        };
-        if let Output::Pty { rows, cols } = output {
-            ends.streams = Streams::Terminal { rows, cols };
-            return Ok(ends);
-        }
-        match stdin {
-            Stdin::Null => ends.inner.push(std::fs::File::open("/dev/null")?.into()),
-            Stdin::Inherit(fd) => ends.inner.push(fd),
-            Stdin::Piped => {
-                let (reader, writer) = pipe()?;
-                ends.inner.push(reader);
-                ends.stdin = Some(Sender::from_owned_fd(writer)?);
-            }
-        }
-        match output {
-            Output::Fds { stdout, stderr } => ends.inner.extend([stdout, stderr]),
-            Output::Piped | Output::Pty { .. } => {
-                for stream in [&mut ends.stdout, &mut ends.stderr] {
-                    let (reader, writer) = pipe()?;
-                    ends.inner.push(writer);
-                    *stream = Some(Receiver::from_owned_fd(reader)?);
-                }
-            }
-        }
-        Ok(ends)
-    }
-}
-
-fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
-    Ok(rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?)
 }

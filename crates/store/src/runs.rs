@@ -128,24 +128,6 @@ impl Runs {
         Ok(changed.rows_affected() > 0)
     }
 
-    /// The success of a run made this snapshot.
-    pub async fn approve(&self, id: RunId, snapshot: SnapshotId) -> Result<bool, Error> {
-        const DOING: &str = "writing the approved snapshot of a run down";
-        let mut transaction = self.session.write(DOING).await?;
-        let changed = sqlx::query(
-            "UPDATE runs SET approved_snapshot_id = $3 \
-             WHERE tenant_id = $1 AND id = $2 AND result = 'success'",
-        )
-        .bind(self.tenant.as_str())
-        .bind(id.to_string())
-        .bind(snapshot.to_string())
-        .execute(&mut *transaction)
-        .await
-        .map_err(while_doing(DOING))?;
-        transaction.commit().await.map_err(while_doing(DOING))?;
-        Ok(changed.rows_affected() > 0)
-    }
-
     /// The runs that have not ended, the oldest first; at most `limit`.
     pub async fn unfinished(&self, limit: u32) -> Result<Vec<Run>, Error> {
         let rows = sqlx::query(

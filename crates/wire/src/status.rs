@@ -78,11 +78,13 @@ mod tests {
 
     #[test]
     fn causes_are_told_in_order() {
-        let inner = std::io::Error::other("the disk is full");
-        let error = crate::FieldError { field: "id", problem: "is empty".to_owned() };
-        assert_eq!(status_with_causes(ErrorCode::Internal, &inner).message(), "the disk is full");
-        let told = status_with_causes(error.code(), &error);
-        assert_eq!(told.message(), "field `id`: is empty");
+        #[derive(Debug, thiserror::Error)]
+        #[error("cannot seal")]
+        struct Outer(#[source] crate::FieldError);
+
+        let error = Outer(crate::FieldError { field: "id", problem: "is empty".to_owned() });
+        let told = status_with_causes(ErrorCode::Internal, &error);
+        assert_eq!(told.message(), "cannot seal: field `id`: is empty");
     }
 
     #[test]
